@@ -1,0 +1,41 @@
+"""The append-only feed `pipeline_events`.
+
+A row is written in the same transaction as the change it tells of, so that the feed never says
+more or less than what was committed.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from scene_pipeline.database.rows import Connection
+
+EventKind = Literal[
+    "generation_started",
+    "generation_progress",
+    "generation_complete",
+    "generation_failed",
+    "version_recorded",
+    "frame_published",
+    "project_imported",
+]
+
+
+async def append_event(
+    conn: Connection,
+    kind: EventKind,
+    *,
+    project_id: UUID,
+    scene_id: str | None = None,
+    generation_id: UUID | None = None,
+    run_id: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Append one event to the feed, inside the caller's transaction."""
+    await conn.execute(
+        "INSERT INTO pipeline_events (kind, project_id, scene_id, generation_id, run_id, data)"
+        " VALUES (%s, %s, %s, %s, %s, %s)",
+        (kind, project_id, scene_id, generation_id, run_id, Jsonb(dict(data or {}))),
+    )

@@ -1,0 +1,363 @@
+"""The ledger: one row of `generations` is one thing worth paying for.
+
+Every step is a compare-and-set on the state it expects; zero rows means that somebody else did it,
+told as `LedgerError`. `permit_payment` is the one place that permits a payment, and its transaction
+must be committed before anything is sent to a provider.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from scene_pipeline.database import budgets
+from scene_pipeline.database.events import EventKind, append_event
+from scene_pipeline.database.rows import (
+    GENERATION_COLUMNS,
+    Connection,
+    Generation,
+    GenerationState,
+    NewGeneration,
+)
+from scene_pipeline.errors import ChargeVerdict, LedgerError, SceneError
+
+_OPEN = "state NOT IN ('published', 'superseded', 'failed', 'abandoned')"
+
+
+async def get_generation(conn: Connection, generation_id: UUID) -> Generation:
+    """Read one row.
+
+    Raises:
+        LedgerError: There is no such row.
+    """
+    cursor = await conn.execute(
+        f"SELECT {GENERATION_COLUMNS} FROM generations WHERE id = %s",
+        (generation_id,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        message = f"Generation {generation_id} does not exist."
+        raise LedgerError(message, code="generation_missing")
+    return Generation(**row)
+
+
+async def find_by_key(conn: Connection, idempotency_key: str) -> Generation | None:
+    """The row that stands for exactly this request, if it was ever planned."""
+    cursor = await conn.execute(
+        f"SELECT {GENERATION_COLUMNS} FROM generations WHERE idempotency_key = %s",
+        (idempotency_key,),
+    )
+    row = await cursor.fetchone()
+    return Generation(**row) if row else None
+
+
+async def open_generation(conn: Connection, project_id: UUID, scene_id: str) -> Generation | None:
+    """The one generation of a scene that is not finished, if there is one."""
+    cursor = await conn.execute(
+        f"SELECT {GENERATION_COLUMNS} FROM generations"
+        f" WHERE project_id = %s AND scene_id = %s AND {_OPEN}",
+        (project_id, scene_id),
+    )
+    row = await cursor.fetchone()
+    return Generation(**row) if row else None
+
+
+async def count_attempts(
+    conn: Connection, project_id: UUID, scene_id: str, content_hash: str
+) -> int:
+    """How many first-frame generations of this content failed after they may have been paid."""
+    cursor = await conn.execute(
+        "SELECT count(*) AS n FROM generations WHERE project_id = %s AND scene_id = %s"
+        " AND content_hash = %s AND (token = '' OR token LIKE 'attempt:%%')"
+        " AND state = 'failed' AND error_charge IS DISTINCT FROM 'not_charged'",
+        (project_id, scene_id, content_hash),
+    )
+    row = await cursor.fetchone()
+    return int(row["n"]) if row else 0
+
+
+_JSON_FIELDS = frozenset({"content", "parameters"})
+_NEW_NAMES = tuple(f.name for f in fields(NewGeneration))
+_INSERT = (
+    f"INSERT INTO generations ({', '.join(_NEW_NAMES)})"
+    f" VALUES ({', '.join(f'%({name})s' for name in _NEW_NAMES)})"
+    f" ON CONFLICT DO NOTHING RETURNING {GENERATION_COLUMNS}"
+)
+
+
+async def plan_generation(conn: Connection, new: NewGeneration) -> Generation | None:
+    """Write the intention to make a picture; nothing is paid by it.
+
+    Returns:
+        The new row, or None where the same request or another open one of the scene exists.
+    """
+    values: dict[str, Any] = {
+        name: Jsonb(dict(getattr(new, name))) if name in _JSON_FIELDS else getattr(new, name)
+        for name in _NEW_NAMES
+    }
+    cursor = await conn.execute(_INSERT, values)
+    row = await cursor.fetchone()
+    return Generation(**row) if row else None
+
+
+async def abandon_unpaid(conn: Connection, generation_id: UUID, reason: str) -> bool:
+    """Give up a planned generation that nothing was sent for; False when it has moved on."""
+    cursor = await conn.execute(
+        "UPDATE generations SET state = 'abandoned', error_code = 'abandoned', error_message = %s,"
+        " finished_at = now(), updated_at = now() WHERE id = %s AND state = 'planned'",
+        (reason, generation_id),
+    )
+    return cursor.rowcount == 1
+
+
+async def _move(
+    conn: Connection,
+    generation: Generation,
+    expected: tuple[GenerationState, ...],
+    assignments: LiteralString,
+    values: Mapping[str, Any],
+) -> Generation:
+    cursor = await conn.execute(
+        f"UPDATE generations SET {assignments}, updated_at = now()"
+        f" WHERE id = %(id)s AND state = ANY(%(expected)s) RETURNING {GENERATION_COLUMNS}",
+        {**values, "id": generation.id, "expected": list(expected)},
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        message = (
+            f"Generation {generation.id} of scene {generation.scene_id} is no longer"
+            f" {' or '.join(expected)}: another worker moved it."
+        )
+        raise LedgerError(message, retryable=True)
+    return Generation(**row)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRefused:
+    """A budget that the payment does not fit; nothing was changed."""
+
+    budget: budgets.BudgetState
+
+
+async def permit_payment(
+    conn: Connection, generation: Generation, caps: list[budgets.Cap], run_id: str
+) -> Generation | PaymentRefused:
+    """Reserve the estimate and move `planned -> submitting`, in one transaction of its own.
+
+    Only when this has returned a generation, and its transaction is committed, may the request be
+    sent.
+
+    Raises:
+        LedgerError: Another worker moved the row, or it was submitted as often as is allowed.
+    """
+    async with conn.transaction() as transaction:
+        cursor = await conn.execute(
+            "UPDATE generations SET state = 'submitting', submitting_at = now(), run_id = %s,"
+            " submit_count = submit_count + 1, error_code = NULL, error_message = NULL,"
+            " error_next_action = NULL, error_retryable = NULL, error_charge = NULL,"
+            " updated_at = now()"
+            f" WHERE id = %s AND state = 'planned' AND submit_count < max_submits"
+            f" RETURNING {GENERATION_COLUMNS}",
+            (run_id, generation.id),
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            message = f"Generation {generation.id} may not be submitted (again)."
+            raise LedgerError(message, retryable=True)
+        refused = await budgets.reserve(conn, generation.id, generation.estimated_micros, caps)
+        if refused is None:
+            await _event(conn, generation, "generation_started", run_id=run_id)
+            return Generation(**row)
+        transaction.force_rollback = True
+    return PaymentRefused(refused)
+
+
+async def mark_submitted(
+    conn: Connection,
+    generation: Generation,
+    *,
+    request_id: str,
+    status_url: str | None,
+    response_url: str | None,
+    cancel_url: str | None,
+) -> Generation:
+    """Persist the provider's request id and addresses: `submitting -> submitted`."""
+    return await _move(
+        conn,
+        generation,
+        ("submitting",),
+        "state = 'submitted', request_id = %(request_id)s, status_url = %(status_url)s,"
+        " response_url = %(response_url)s, cancel_url = %(cancel_url)s, submitted_at = now(),"
+        " error_code = NULL, error_message = NULL, error_next_action = NULL,"
+        " error_retryable = NULL, error_charge = NULL",
+        {
+            "request_id": request_id,
+            "status_url": status_url,
+            "response_url": response_url,
+            "cancel_url": cancel_url,
+        },
+    )
+
+
+async def return_unsent(conn: Connection, generation: Generation) -> Generation:
+    """`submitting -> planned` after proof that nothing was accepted; gives the reservation back."""
+    async with conn.transaction():
+        moved = await _move(
+            conn,
+            generation,
+            ("submitting",),
+            "state = 'planned', submit_count = submit_count - 1, submitting_at = NULL",
+            {},
+        )
+        await budgets.settle(conn, generation.id, 0)
+    return moved
+
+
+async def allow_resubmit(conn: Connection, generation: Generation) -> Generation:
+    """Plan a finished generation again that was never charged for, or that somebody asked for."""
+    return await _move(
+        conn,
+        generation,
+        ("failed", "abandoned"),
+        "state = 'planned', max_submits = submit_count + 1, request_id = NULL, status_url = NULL,"
+        " response_url = NULL, cancel_url = NULL, result = NULL, finished_at = NULL,"
+        " submitting_at = NULL, submitted_at = NULL, cost_micros = NULL, cost_kind = NULL",
+        {},
+    )
+
+
+async def mark_completed(
+    conn: Connection,
+    generation: Generation,
+    *,
+    result: Mapping[str, Any],
+    billable_units: Decimal | None,
+    cost_micros: int,
+    cost_kind: str,
+) -> Generation:
+    """Persist the result before anything is downloaded, and turn the reservation into spending."""
+    async with conn.transaction():
+        moved = await _move(
+            conn,
+            generation,
+            ("submitted",),
+            "state = 'completed', result = %(result)s, billable_units = %(units)s,"
+            " cost_micros = %(cost)s, cost_kind = %(kind)s, completed_at = now(),"
+            " error_code = NULL, error_message = NULL, error_next_action = NULL",
+            {
+                "result": Jsonb(dict(result)),
+                "units": billable_units,
+                "cost": cost_micros,
+                "kind": cost_kind,
+            },
+        )
+        await budgets.settle(conn, generation.id, cost_micros)
+        await _event(
+            conn,
+            moved,
+            "generation_complete",
+            data={"cost_micros": cost_micros, "cost_kind": cost_kind},
+        )
+    return moved
+
+
+async def mark_stored(
+    conn: Connection,
+    generation: Generation,
+    *,
+    storage_key: str,
+    image: Mapping[str, Any],
+    thumbnail: bytes | None,
+) -> Generation:
+    """The checked picture is in the store: `completed -> stored`, with its object present."""
+    async with conn.transaction():
+        await conn.execute(
+            "UPDATE storage_objects SET state = 'present' WHERE key = %s AND state = 'intent'",
+            (storage_key,),
+        )
+        return await _move(
+            conn,
+            generation,
+            ("completed",),
+            "state = 'stored', storage_key = %(key)s, image = %(image)s,"
+            " thumbnail = %(thumbnail)s, stored_at = now()",
+            {"key": storage_key, "image": Jsonb(dict(image)), "thumbnail": thumbnail},
+        )
+
+
+async def note_error(conn: Connection, generation: Generation, error: SceneError) -> None:
+    """Keep the last error of a generation that stays open, so that every door can show it."""
+    await conn.execute(
+        "UPDATE generations SET error_code = %s, error_message = %s, error_next_action = %s,"
+        f" error_retryable = %s, updated_at = now() WHERE id = %s AND {_OPEN}",
+        (error.error_code, error.message, error.next_action, error.retryable, generation.id),
+    )
+
+
+async def mark_failed(
+    conn: Connection, generation: Generation, error: SceneError, charge: ChargeVerdict
+) -> Generation:
+    """End a generation as failed; money that is proven unspent goes back to its budgets.
+
+    Before a result there is only the estimate to go by, and what may have been charged is counted
+    as spent: a cap must never be overrun by a doubt.
+    """
+    async with conn.transaction():
+        unsettled = generation.cost_micros is None
+        cost = 0 if charge == "not_charged" else generation.estimated_micros
+        moved = await _move(
+            conn,
+            generation,
+            ("planned", "submitting", "submitted", "completed", "stored", "recorded"),
+            "state = 'failed', error_code = %(code)s, error_message = %(message)s,"
+            " error_next_action = %(action)s, error_retryable = %(retryable)s,"
+            " error_charge = %(charge)s, finished_at = now(),"
+            " cost_micros = CASE WHEN %(unsettled)s AND submit_count > 0 THEN %(cost)s"
+            " ELSE cost_micros END,"
+            " cost_kind = CASE WHEN %(unsettled)s AND submit_count > 0 THEN 'estimated'"
+            " ELSE cost_kind END",
+            {
+                "code": error.error_code,
+                "message": error.message,
+                "action": error.next_action,
+                "retryable": error.retryable,
+                "charge": charge,
+                "unsettled": unsettled,
+                "cost": cost,
+            },
+        )
+        await budgets.settle(conn, generation.id, cost)
+        await finish_requests(conn, generation.id, "failed")
+        await _event(conn, moved, "generation_failed", data={"code": error.error_code})
+    return moved
+
+
+async def finish_requests(conn: Connection, generation_id: UUID, state: str) -> None:
+    """Close the regeneration requests that a generation answered."""
+    await conn.execute(
+        "UPDATE regeneration_requests SET state = %s, finished_at = now()"
+        " WHERE generation_id = %s AND state = 'claimed'",
+        (state, generation_id),
+    )
+
+
+async def _event(
+    conn: Connection,
+    generation: Generation,
+    kind: EventKind,
+    *,
+    run_id: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    await append_event(
+        conn,
+        kind,
+        project_id=generation.project_id,
+        scene_id=generation.scene_id,
+        generation_id=generation.id,
+        run_id=run_id or generation.run_id,
+        data=data,
+    )

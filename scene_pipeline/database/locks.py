@@ -1,0 +1,103 @@
+"""Who may work on a generation: session advisory locks on one dedicated connection.
+
+A paused worker keeps its locks and a killed one loses them at once, because PostgreSQL ties them
+to the connection. (Measured: with a lease two workers paid, with the lock one did.) When the
+connection is lost, nothing may be posted any more: `assert_held` is asked right before every
+payment. Needs a direct or session-pooled connection.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+from scene_pipeline.errors import LedgerError
+
+
+class GenerationLocks:
+    """The locks of one run process.
+
+    A session lock may be taken twice by the same session, so the process keeps its own set against
+    that.
+    """
+
+    def __init__(self, connection: AsyncConnection[tuple[object, ...]]) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+        self._held: set[UUID] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, url: str) -> AsyncIterator[Self]:
+        """Open the dedicated connection; closing it gives every lock back."""
+        connection = await AsyncConnection.connect(
+            url,
+            autocommit=True,
+            application_name="scene-pipeline-locks",
+            connect_timeout=10,
+            keepalives=1,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        )
+        try:
+            yield cls(connection)
+        finally:
+            await connection.close()
+
+    async def try_acquire(self, generation_id: UUID) -> bool:
+        """Take the lock if nobody has it, in this process or another.
+
+        Raises:
+            LedgerError: The connection that holds the locks is lost.
+        """
+        if generation_id in self._held:
+            return False
+        acquired = await self._ask(
+            "SELECT pg_try_advisory_lock(hashtextextended('generation:' || %s, 0))", generation_id
+        )
+        if acquired:
+            self._held.add(generation_id)
+        return acquired
+
+    async def release(self, generation_id: UUID) -> None:
+        """Give the lock back; on a lost connection it already is."""
+        if generation_id not in self._held:
+            return
+        self._held.discard(generation_id)
+        if not self._connection.closed:
+            await self._ask(
+                "SELECT pg_advisory_unlock(hashtextextended('generation:' || %s, 0))",
+                generation_id,
+            )
+
+    async def assert_held(self, generation_id: UUID) -> None:
+        """Ask the server itself whether this session still holds the lock.
+
+        Raises:
+            LedgerError: It does not, so nothing may be paid.
+        """
+        held = generation_id in self._held and await self._ask(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            " AND pid = pg_backend_pid() AND objsubid = 1"
+            " AND ((classid::bigint << 32) | objid::bigint)"
+            "     = hashtextextended('generation:' || %s, 0))",
+            generation_id,
+        )
+        if not held:
+            message = f"The lock of generation {generation_id} was lost; nothing was sent."
+            raise LedgerError(message, code="lock_lost", retryable=True)
+
+    async def _ask(self, question: str, generation_id: UUID) -> bool:
+        async with self._turn:
+            try:
+                cursor = await self._connection.execute(question.encode(), (str(generation_id),))
+                row = await cursor.fetchone()
+            except psycopg.OperationalError as error:
+                message = "The database connection that holds the locks was lost."
+                raise LedgerError(message, code="lock_lost", retryable=True) from error
+        return bool(row and row[0])

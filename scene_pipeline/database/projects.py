@@ -1,0 +1,178 @@
+"""Projects and the scenes derived from their documents."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from scene_pipeline.database.rows import Connection, ProjectRow, SceneRow, SceneState
+from scene_pipeline.errors import NotFoundError
+
+_PROJECT: LiteralString = "id, key, revision, planned_revision, origin"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A project's document as it stands, and as it was imported."""
+
+    project: ProjectRow
+    master_json: dict[str, Any]
+    imported_document: bytes | None
+    scene_order: list[str]
+    """Ids of the scenes as the last import had them."""
+
+
+async def find_project(conn: Connection, key: str) -> ProjectRow | None:
+    """The project of that key, or None."""
+    cursor = await conn.execute(f"SELECT {_PROJECT} FROM projects WHERE key = %s", (key,))
+    row = await cursor.fetchone()
+    return ProjectRow(**row) if row else None
+
+
+async def get_project(conn: Connection, key: str) -> ProjectRow:
+    """The project of that key.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    project = await find_project(conn, key)
+    if project is None:
+        message = f"There is no project {key!r}."
+        raise NotFoundError(message, code="project_unknown")
+    return project
+
+
+async def list_projects(conn: Connection) -> list[ProjectRow]:
+    """Every project that is not archived, by key."""
+    cursor = await conn.execute(
+        f"SELECT {_PROJECT} FROM projects WHERE archived_at IS NULL ORDER BY key"
+    )
+    return [ProjectRow(**row) for row in await cursor.fetchall()]
+
+
+async def load_document(
+    conn: Connection, project_id: UUID, *, for_update: bool = False
+) -> StoredDocument:
+    """Read a project's document, locking its row when it is about to be changed."""
+    lock: LiteralString = " FOR UPDATE" if for_update else ""
+    cursor = await conn.execute(
+        f"SELECT {_PROJECT}, master_json, imported_document, scene_order FROM projects"
+        f" WHERE id = %s{lock}",
+        (project_id,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        message = f"Project {project_id} does not exist."
+        raise NotFoundError(message, code="project_unknown")
+    master_json = row.pop("master_json")
+    imported = row.pop("imported_document")
+    scene_order = row.pop("scene_order")
+    return StoredDocument(ProjectRow(**row), master_json, imported, scene_order)
+
+
+async def insert_project(
+    conn: Connection,
+    *,
+    key: str,
+    master_json: Mapping[str, Any],
+    imported: bytes,
+    scene_order: Sequence[str],
+    origin: str | None,
+) -> ProjectRow | None:
+    """Create a project from an imported document; None where the key has just been taken."""
+    cursor = await conn.execute(
+        "INSERT INTO projects (key, master_json, imported_document, imported_revision,"
+        " scene_order, origin) VALUES (%s, %s, %s, 1, %s, %s) ON CONFLICT (key) DO NOTHING"
+        f" RETURNING {_PROJECT}",
+        (key, Jsonb(dict(master_json)), imported, list(scene_order), origin),
+    )
+    row = await cursor.fetchone()
+    return ProjectRow(**row) if row else None
+
+
+async def replace_document(
+    conn: Connection,
+    project_id: UUID,
+    *,
+    master_json: Mapping[str, Any],
+    imported: bytes,
+    scene_order: Sequence[str],
+) -> ProjectRow:
+    """Put a newly imported document in the place of the old one, whose row is locked."""
+    cursor = await conn.execute(
+        "UPDATE projects SET revision = revision + (master_json IS DISTINCT FROM %(doc)s)::int,"
+        " master_json = %(doc)s, imported_document = %(imported)s, scene_order = %(scene_order)s,"
+        " imported_revision = revision + (master_json IS DISTINCT FROM %(doc)s)::int"
+        f" WHERE id = %(id)s RETURNING {_PROJECT}",
+        {
+            "doc": Jsonb(dict(master_json)),
+            "imported": imported,
+            "id": project_id,
+            "scene_order": list(scene_order),
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        message = f"Project {project_id} does not exist."
+        raise NotFoundError(message, code="project_unknown")
+    return ProjectRow(**row)
+
+
+async def synchronise_scenes(
+    conn: Connection, project_id: UUID, revision: int, scenes: Sequence[SceneRow]
+) -> None:
+    """Make the table `scenes` say what the document of this revision says.
+
+    Scenes that are gone are retired, never deleted; one that comes back is taken up again.
+    """
+    async with conn.transaction():
+        cursor = conn.cursor()
+        await cursor.executemany(
+            "INSERT INTO scenes AS s (project_id, scene_id, position, scene_prompt, content,"
+            " content_hash, problem_code, problem_message, planned_revision)"
+            " VALUES (%(project_id)s, %(scene_id)s, %(position)s, %(scene_prompt)s, %(content)s,"
+            " %(content_hash)s, %(problem_code)s, %(problem_message)s, %(revision)s)"
+            " ON CONFLICT (project_id, scene_id) DO UPDATE SET position = excluded.position,"
+            " scene_prompt = excluded.scene_prompt, content = excluded.content,"
+            " content_hash = excluded.content_hash, problem_code = excluded.problem_code,"
+            " problem_message = excluded.problem_message, retired_at = NULL,"
+            " planned_revision = excluded.planned_revision"
+            " WHERE s.planned_revision <= excluded.planned_revision",
+            [
+                {
+                    "project_id": project_id,
+                    "scene_id": scene.scene_id,
+                    "position": scene.position,
+                    "scene_prompt": scene.scene_prompt,
+                    "content": Jsonb(dict(scene.content)),
+                    "content_hash": scene.content_hash,
+                    "problem_code": scene.problem_code,
+                    "problem_message": scene.problem_message,
+                    "revision": revision,
+                }
+                for scene in scenes
+            ],
+        )
+        await conn.execute(
+            "UPDATE scenes SET retired_at = now() WHERE project_id = %s AND retired_at IS NULL"
+            " AND planned_revision < %s AND NOT scene_id = ANY(%s)",
+            (project_id, revision, [scene.scene_id for scene in scenes]),
+        )
+        await conn.execute(
+            "UPDATE projects SET planned_revision = %s WHERE id = %s AND planned_revision < %s",
+            (revision, project_id, revision),
+        )
+
+
+_STATE = ", ".join(SceneState.__dataclass_fields__)
+
+
+async def scene_states(conn: Connection, project_id: UUID) -> list[SceneState]:
+    """Where every scene of a project stands, in the document's order."""
+    cursor = await conn.execute(
+        f"SELECT {_STATE} FROM scene_status WHERE project_id = %s ORDER BY position, scene_id",
+        (project_id,),
+    )
+    return [SceneState(**row) for row in await cursor.fetchall()]

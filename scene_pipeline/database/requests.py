@@ -1,0 +1,80 @@
+"""Regeneration requests: rows that ask for a new version of a scene."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from scene_pipeline.database.rows import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRequest:
+    """The oldest request of a scene that is not answered."""
+
+    id: int
+    overrides: Mapping[str, Any]
+    generation_id: UUID | None
+    """Set once a generation answers it."""
+
+
+async def ask_for_new_versions(
+    conn: Connection,
+    project_id: UUID,
+    scene_ids: Sequence[str],
+    *,
+    overrides: Mapping[str, Any],
+    batch: str,
+    requested_by: str,
+    reason: str | None,
+) -> bool:
+    """Write one request per scene, unless the same batch is still being answered.
+
+    A command that was interrupted therefore goes on as the same when it is given again: the scenes
+    it finished are not bought a second time.
+
+    Returns:
+        Whether new requests were written; False when an unfinished batch is being continued.
+    """
+    async with conn.transaction():
+        await conn.execute("SELECT 1 FROM projects WHERE id = %s FOR UPDATE", (project_id,))
+        cursor = await conn.execute(
+            "SELECT 1 FROM regeneration_requests WHERE project_id = %s AND batch = %s"
+            " AND state IN ('pending', 'claimed') LIMIT 1",
+            (project_id, batch),
+        )
+        if await cursor.fetchone() is not None:
+            return False
+        for scene_id in scene_ids:
+            await conn.execute(
+                "INSERT INTO regeneration_requests"
+                " (project_id, scene_id, overrides, batch, requested_by, reason)"
+                " VALUES (%s, %s, %s, %s, %s, %s)",
+                (project_id, scene_id, Jsonb(dict(overrides)), batch, requested_by, reason),
+            )
+    return True
+
+
+async def oldest_open_request(
+    conn: Connection, project_id: UUID, scene_id: str
+) -> PendingRequest | None:
+    """The request to answer next, if any."""
+    cursor = await conn.execute(
+        "SELECT id, overrides, generation_id FROM regeneration_requests"
+        " WHERE project_id = %s AND scene_id = %s AND state IN ('pending', 'claimed')"
+        " ORDER BY id LIMIT 1",
+        (project_id, scene_id),
+    )
+    row = await cursor.fetchone()
+    return PendingRequest(**row) if row else None
+
+
+async def claim_request(conn: Connection, request_id: int, generation_id: UUID) -> None:
+    """Say which generation answers a request."""
+    await conn.execute(
+        "UPDATE regeneration_requests SET state = 'claimed', generation_id = %s"
+        " WHERE id = %s AND state IN ('pending', 'claimed')",
+        (generation_id, request_id),
+    )

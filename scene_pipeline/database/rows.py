@@ -1,0 +1,223 @@
+"""The rows that repositories give and take, typed.
+
+Belongs here: frozen values with the columns' own names. Does not belong here: SQL and decisions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+Connection = AsyncConnection[DictRow]
+"""What every repository function works on; the caller owns the transaction."""
+
+GenerationState = Literal[
+    "planned",
+    "submitting",
+    "submitted",
+    "completed",
+    "stored",
+    "recorded",
+    "published",
+    "superseded",
+    "failed",
+    "abandoned",
+]
+TERMINAL_STATES: frozenset[GenerationState] = frozenset(
+    {"published", "superseded", "failed", "abandoned"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRow:
+    """A row of `projects` without its document."""
+
+    id: UUID
+    key: str
+    revision: int
+    planned_revision: int
+    origin: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRow:
+    """What planning derives of one scene of the document."""
+
+    scene_id: str
+    position: int
+    scene_prompt: str | None
+    content: Mapping[str, Any]
+    content_hash: str | None
+    problem_code: str | None = None
+    problem_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SceneState:
+    """A row of the view `scene_status`: where a scene stands, computed and never stored."""
+
+    project_id: UUID
+    project_key: str
+    scene_id: str
+    position: int
+    scene_prompt: str | None
+    content: Mapping[str, Any]
+    content_hash: str | None
+    locked: bool
+    problem_code: str | None
+    problem_message: str | None
+    state: Literal[
+        "invalid",
+        "ambiguous",
+        "blocked",
+        "generating",
+        "failed",
+        "missing",
+        "locked",
+        "stale",
+        "external",
+        "current",
+    ]
+    stale_causes: list[str] | None
+    image_id: UUID | None
+    version: int | None
+    storage_url: str | None
+    storage_path: str | None
+    storage_status: str | None
+    generated_at: datetime | None
+    current_generation_id: UUID | None
+    current_content_hash: str | None
+    open_generation_id: UUID | None
+    open_state: GenerationState | None
+    last_generation_id: UUID | None
+    last_state: GenerationState | None
+    last_content_hash: str | None
+    last_error_retryable: bool | None
+    last_error_charge: Literal["charged", "not_charged", "unknown"] | None
+    error_code: str | None
+    error_message: str | None
+    error_next_action: str | None
+    request_id: int | None
+    request_overrides: Mapping[str, Any] | None
+    cost_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewGeneration:
+    """Everything that is decided before a generation exists."""
+
+    project_id: UUID
+    scene_id: str
+    idempotency_key: str
+    token: str
+    run_id: str
+    provider: str
+    endpoint: str
+    scene_prompt: str
+    prompt: str
+    negative_prompt: str | None
+    content: Mapping[str, Any]
+    content_hash: str
+    request_hash: str
+    width: int
+    height: int
+    seed: int
+    parameters: Mapping[str, Any]
+    estimated_micros: int
+    unit: str | None
+    unit_price_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A row of the ledger."""
+
+    id: UUID
+    seq: int
+    project_id: UUID
+    scene_id: str
+    idempotency_key: str
+    token: str
+    run_id: str | None
+    provider: str
+    endpoint: str
+    scene_prompt: str
+    prompt: str
+    negative_prompt: str | None
+    content: Mapping[str, Any]
+    content_hash: str
+    width: int
+    height: int
+    seed: int
+    parameters: Mapping[str, Any]
+    state: GenerationState
+    submit_count: int
+    max_submits: int
+    request_id: str | None
+    status_url: str | None
+    response_url: str | None
+    cancel_url: str | None
+    result: Mapping[str, Any] | None
+    storage_status: Literal["stored", "external"]
+    storage_key: str | None
+    image: Mapping[str, Any] | None
+    thumbnail: bytes | None = field(repr=False)
+    estimated_micros: int
+    unit: str | None
+    unit_price_usd: Decimal | None
+    billable_units: Decimal | None
+    cost_micros: int | None
+    cost_kind: Literal["estimated", "metered", "free"] | None
+    error_code: str | None
+    error_message: str | None
+    error_next_action: str | None
+    error_retryable: bool | None
+    error_charge: Literal["charged", "not_charged", "unknown"] | None
+    created_at: datetime
+    submitting_at: datetime | None
+    submitted_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing further will happen to it by itself."""
+        return self.state in TERMINAL_STATES
+
+
+GENERATION_COLUMNS = ", ".join(Generation.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A row of `scene_images` with what its generation knows about it."""
+
+    id: UUID
+    project_id: UUID
+    scene_id: str
+    version: int
+    is_current: bool
+    storage_path: str | None
+    storage_url: str
+    storage_status: Literal["stored", "external"]
+    file_size: int
+    content_type: str
+    width: int
+    height: int
+    sha256: str
+    thumbnail: bytes | None = field(repr=False)
+    generated_at: datetime
+    rejection: str | None
+    generation_id: UUID
+    provider: str
+    endpoint: str
+    prompt: str
+    scene_prompt: str
+    seed: int
+    cost_micros: int | None
+    cost_kind: Literal["estimated", "metered", "free"] | None
+    token: str

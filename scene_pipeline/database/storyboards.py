@@ -1,0 +1,96 @@
+"""Contact sheets: which projects need a new one, and the record of those that were made.
+
+The fingerprint of a project is a hash of what its sheet shows, so that a sheet is made once per
+state of the frames, however many runs there were.
+"""
+
+from dataclasses import dataclass
+from typing import LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from scene_pipeline.database.objects import add_reference, mark_present
+from scene_pipeline.database.rows import Connection
+
+_FINGERPRINT: LiteralString = """
+SELECT s.project_id, s.project_key, md5(string_agg(
+    concat_ws('|', s.scene_id, s.state, s.version, left(s.scene_prompt, 200)), E'\\n'
+    ORDER BY s.position, s.scene_id)) AS fingerprint
+FROM scene_status s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryboardRow:
+    """A contact sheet that was stored."""
+
+    project_id: UUID
+    fingerprint: str
+    storage_path: str
+    storage_url: str
+    sha256: str
+    file_size: int
+    width: int
+    height: int
+    run_id: str | None
+
+
+async def fingerprint_of(conn: Connection, project_id: UUID) -> str:
+    """The fingerprint of what a project's sheet would show now; "" for a project without scenes."""
+    cursor = await conn.execute(
+        _FINGERPRINT + " WHERE s.project_id = %s GROUP BY s.project_id, s.project_key",
+        (project_id,),
+    )
+    row = await cursor.fetchone()
+    return str(row["fingerprint"]) if row else ""
+
+
+async def record_storyboard(conn: Connection, sheet: StoryboardRow) -> None:
+    """Keep a sheet whose object was written and verified."""
+    async with conn.transaction():
+        await mark_present(conn, sheet.storage_path)
+        await add_reference(conn, sheet.storage_path)
+        names = StoryboardRow.__dataclass_fields__
+        await conn.execute(
+            f"INSERT INTO storyboards ({', '.join(names)})"
+            f" VALUES ({', '.join(f'%({name})s' for name in names)})",
+            {name: getattr(sheet, name) for name in names},
+        )
+
+
+async def latest_storyboard(conn: Connection, project_id: UUID) -> StoryboardRow | None:
+    """The newest sheet of a project."""
+    cursor = await conn.execute(
+        f"SELECT {', '.join(StoryboardRow.__dataclass_fields__)} FROM storyboards"
+        " WHERE project_id = %s ORDER BY id DESC LIMIT 1",
+        (project_id,),
+    )
+    row = await cursor.fetchone()
+    return StoryboardRow(**row) if row else None
+
+
+def projects_with_stale_storyboards(url: str, limit: int) -> list[tuple[str, str]]:
+    """Projects whose frames changed since their last sheet, as (project key, fingerprint).
+
+    Looks only at projects with a version recorded after their newest sheet, by index. Synchronous,
+    for sensors.
+
+    Args:
+        url: The application's database.
+        limit: Most projects to return.
+    """
+    with psycopg.connect(url, row_factory=dict_row, connect_timeout=5) as conn:
+        rows = conn.execute(
+            f"WITH s AS ({_FINGERPRINT} WHERE s.project_id IN ("
+            "   SELECT i.project_id FROM scene_images i GROUP BY i.project_id"
+            "   HAVING max(i.generated_at) > coalesce((SELECT max(b.created_at) FROM storyboards b"
+            "     WHERE b.project_id = i.project_id), '-infinity'))"
+            " GROUP BY s.project_id, s.project_key)"
+            " SELECT s.project_key, s.fingerprint FROM s WHERE s.fingerprint IS DISTINCT FROM ("
+            "   SELECT b.fingerprint FROM storyboards b WHERE b.project_id = s.project_id"
+            "   ORDER BY b.id DESC LIMIT 1) ORDER BY s.project_key LIMIT %s",
+            (limit,),
+        ).fetchall()
+    return [(row["project_key"], row["fingerprint"]) for row in rows]

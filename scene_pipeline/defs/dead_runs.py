@@ -1,0 +1,120 @@
+"""Ending runs whose process is gone.
+
+Belongs here: how a run is tied to its process, and how one that was killed is closed. Does not
+belong here: what the killed run had paid for, which the ledger resumes.
+
+Dagster's default launcher has no health check: a run whose process was killed stays "started" for
+ever, in every list of the UI and against every limit. A run is ended here only where its process is
+*provably* gone: same host, same process namespace, and no process of that id with that start time.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from scene_pipeline.defs.metadata import (
+    HOST_TAG,
+    PID_TAG,
+    PROCESS_RUN_TAG,
+    PROCESS_STARTED_TAG,
+)
+
+_OPEN_STATUSES = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_RUNS_PER_CALL = 200
+_START_TIME_FIELD = 19
+"""Index of `starttime` among the fields after the command's closing bracket in /proc/PID/stat."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpace:
+    """What makes a process id mean something: a kernel's boot and a namespace in it."""
+
+    host: str
+    boot_id: str
+    namespace: str
+
+    @property
+    def name(self) -> str:
+        """The space in one line; two processes with the same line see the same process ids."""
+        return f"{self.host} {self.boot_id} {self.namespace}"
+
+
+def process_tags(run_id: str) -> dict[str, str]:
+    """Tags that tie a run to this process; empty where the system cannot tell start times.
+
+    Args:
+        run_id: Goes into the tags, because a re-execution inherits its parent's tags and would
+            otherwise be taken for dead before it has begun.
+    """
+    space, started = _this_space(), _start_ticks(os.getpid())
+    if space is None or started is None:
+        return {}
+    return {
+        PROCESS_RUN_TAG: run_id,
+        PID_TAG: str(os.getpid()),
+        PROCESS_STARTED_TAG: started,
+        HOST_TAG: space.name,
+    }
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark every open run whose process is provably gone as failed.
+
+    Args:
+        instance: Whose runs are looked at; at most 200 at a time, the oldest first.
+
+    Returns:
+        Ids of the runs that were ended.
+    """
+    space = _this_space()
+    if space is None:
+        return []
+    runs = instance.get_runs(
+        dg.RunsFilter(statuses=_OPEN_STATUSES, tags={HOST_TAG: space.name}),
+        limit=_RUNS_PER_CALL,
+        ascending=True,
+    )
+    dead = [run for run in runs if _is_gone(run)]
+    for run in dead:
+        instance.report_run_failed(
+            run,
+            f"The process {run.tags[PID_TAG]} that executed this run is gone. Nothing that was "
+            "paid for is lost: the next run resumes it.",
+        )
+    return [run.run_id for run in dead]
+
+
+def _is_gone(run: dg.DagsterRun) -> bool:
+    if run.tags.get(PROCESS_RUN_TAG) != run.run_id:
+        return False
+    pid, started = run.tags.get(PID_TAG, ""), run.tags.get(PROCESS_STARTED_TAG, "")
+    return pid.isdigit() and bool(started) and _start_ticks(int(pid)) != started
+
+
+def _this_space() -> ProcessSpace | None:
+    try:
+        return ProcessSpace(
+            host=socket.gethostname(),
+            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+            namespace=str(Path("/proc/self/ns/pid").readlink()),
+        )
+    except OSError:  # not Linux: nothing can be proved, so nothing is ended
+        return None
+
+
+def _start_ticks(pid: int) -> str | None:
+    """When a process began, in clock ticks since the boot; None where there is none or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else fields[_START_TIME_FIELD]

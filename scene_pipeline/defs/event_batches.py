@@ -1,0 +1,114 @@
+"""Writing materializations in batches; the one module that imports from `dagster._core`.
+
+Belongs here: how events reach the event log. Does not belong here: what they say (`metadata`).
+
+Written one by one, a materialization costs 8 to 24 ms on PostgreSQL, most of it two new
+connections; in batches 0.5 ms. Dagster batches its own planned events by `DagsterEventBatchMetadata`
+but offers no public way to do the same for events that an op yields, hence the private import.
+Where batching is off (`DAGSTER_EVENT_BATCH_SIZE=0`) the same events are yielded one by one; a test
+compares the rows that both ways write.
+
+Three rules, each with its reason:
+
+- One batch holds one asset's events. The PostgreSQL store updates an asset's summary row from the
+  last event of a batch only, so a mixed batch would leave the other assets "never materialized".
+- Planned events stay one per partition (`DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS` is not
+  set): thinned out, the scenes of a failed run would not be marked failed.
+- A batch is closed before the op raises: what is not written by then is never written.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import dagster as dg
+from dagster._core.events import DagsterEventBatchMetadata, generate_event_batch_id
+
+BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
+DEFAULT_BATCH_SIZE = 500
+WINDOW_SECONDS = 0.2
+"""How long the first event of a batch may wait: unnoticed by people, and room for many others."""
+
+AssetEvent = dg.AssetMaterialization | dg.DagsterEvent
+
+
+def enable_event_batches() -> None:
+    """Let this process write events in batches unless its environment says otherwise.
+
+    Dagster reads the variable at every event. A process that creates runs batches its planned
+    events by it too.
+    """
+    os.environ.setdefault(BATCH_SIZE_VARIABLE, str(DEFAULT_BATCH_SIZE))
+
+
+def is_batching_enabled() -> bool:
+    """Whether Dagster holds back events that carry a batch's id."""
+    return int(os.environ.get(BATCH_SIZE_VARIABLE, "0")) > 0
+
+
+class EventBatches:
+    """Gathers materializations for a short window, then writes them together.
+
+    Args:
+        context: The running step's.
+        window_seconds: The longest that an event waits.
+        max_events: A batch is due at this size whatever its age: bounds memory.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        *,
+        window_seconds: float = WINDOW_SECONDS,
+        max_events: int = DEFAULT_BATCH_SIZE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._step_context = context.get_step_execution_context()
+        self._window_seconds = window_seconds
+        self._max_events = max_events
+        self._clock = clock
+        self._pending: list[dg.AssetMaterialization] = []
+        self._oldest_at = 0.0
+
+    def add(self, materialization: dg.AssetMaterialization) -> None:
+        """Take one event; it is written by the `flush` that comes when `is_due`."""
+        if not self._pending:
+            self._oldest_at = self._clock()
+        self._pending.append(materialization)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the window has passed or the batch is full."""
+        if not self._pending:
+            return False
+        is_old = self._clock() - self._oldest_at >= self._window_seconds
+        return is_old or len(self._pending) >= self._max_events
+
+    def flush(self) -> Iterator[AssetEvent]:
+        """Write everything that waits; the op yields what this yields.
+
+        In batch mode an event is written by the time it is yielded, so a consumer that must not
+        yield any more may simply exhaust the iterator. One by one, it is written by being yielded.
+        """
+        pending, self._pending = self._pending, []
+        if not is_batching_enabled():
+            yield from pending
+            return
+        by_asset: dict[dg.AssetKey, list[dg.AssetMaterialization]] = {}
+        for materialization in pending:
+            by_asset.setdefault(materialization.asset_key, []).append(materialization)
+        for materializations in by_asset.values():
+            yield from self._write(materializations)
+
+    def _write(self, materializations: list[dg.AssetMaterialization]) -> list[dg.DagsterEvent]:
+        batch_id = generate_event_batch_id()
+        last = len(materializations) - 1
+        return [
+            dg.DagsterEvent.asset_materialization(
+                self._step_context,
+                materialization,
+                DagsterEventBatchMetadata(batch_id, is_end=index == last),
+            )
+            for index, materialization in enumerate(materializations)
+        ]

@@ -1,0 +1,175 @@
+"""The four assets of a scene's frame, made by one streaming op.
+
+Belongs here: translating the stream of `pipeline` into Dagster's events. Does not belong here: any
+decision about a scene.
+
+One op serves a whole range of scenes, because a run costs seconds of CPU for its process and
+imports, and separate steps would hold every frame back until the slowest scene is through. It is a
+plain generator that drains a bounded queue: an asynchronous one would have its loop run only while
+Dagster waits for the next event, so that writing an event would stop polling and downloads.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import dagster as dg
+
+from scene_pipeline.defs.config import FramesConfig
+from scene_pipeline.defs.dead_runs import process_tags
+from scene_pipeline.defs.event_batches import (
+    WINDOW_SECONDS,
+    AssetEvent,
+    EventBatches,
+    enable_event_batches,
+)
+from scene_pipeline.defs.metadata import (
+    COMMAND_LAUNCHER,
+    LAUNCHER_TAG,
+    stage_materialization,
+)
+from scene_pipeline.defs.outcomes import RunSummary
+from scene_pipeline.defs.partitions import scenes
+from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.defs.run_order import order_of_run, project_tags
+from scene_pipeline.pipeline.orders import FrameOrder, SceneOutcome, StageDone, StreamEvent
+from scene_pipeline.scenes.identity import partition_key
+
+FRAMES_GROUP = "frames"
+
+_SPECS = [
+    dg.AssetSpec(
+        "scene_prompt",
+        description=(
+            "What is sent to the image provider for a scene: its own prompt, with the project's "
+            "style and the characters that it names."
+        ),
+        kinds={"json"},
+        group_name=FRAMES_GROUP,
+        skippable=True,
+        code_version="1",
+    ),
+    dg.AssetSpec(
+        "generated_frame",
+        deps=["scene_prompt"],
+        description=(
+            "The provider's answer: paid for once, and resumed by its request id after a crash. "
+            "Materializing this asset may spend money."
+        ),
+        kinds={"ai"},
+        group_name=FRAMES_GROUP,
+        skippable=True,
+        code_version="1",
+    ),
+    dg.AssetSpec(
+        "scene_image",
+        deps=["generated_frame"],
+        description=(
+            "The frame in our own storage, as a numbered version that is never overwritten. "
+            "Materialized alone, it stores or heals what is paid for already."
+        ),
+        kinds={"postgres", "image"},
+        group_name=FRAMES_GROUP,
+        skippable=True,
+        code_version="1",
+    ),
+    dg.AssetSpec(
+        "scene_start_frame",
+        deps=["scene_image"],
+        description=(
+            "The frame's permanent URL in the project's master JSON. Materialized alone, it "
+            "publishes the current version again."
+        ),
+        kinds={"postgres", "json"},
+        group_name=FRAMES_GROUP,
+        skippable=True,
+        code_version="1",
+    ),
+]
+
+
+def build_frames_asset(scenes_per_run: int) -> dg.AssetsDefinition:
+    """Build the streaming multi-asset.
+
+    Args:
+        scenes_per_run: The most scenes that one run of a backfill takes.
+    """
+
+    @dg.multi_asset(
+        name="stream_frames",
+        specs=_SPECS,
+        partitions_def=scenes,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=scenes_per_run),
+    )
+    def stream_frames(
+        context: dg.AssetExecutionContext,
+        config: FramesConfig,
+        pipeline: dg.ResourceParam[PipelineRuntime],
+    ) -> Iterator[AssetEvent]:
+        """Work on all scenes of the run at once and tell of each stage the moment it is done."""
+        enable_event_batches()
+        order = order_of_run(context, config)
+        context.instance.add_run_tags(
+            context.run.run_id,
+            process_tags(context.run.run_id) | project_tags(order, context.run.tags),
+        )
+        context.log.info(
+            f"{order.mode} {len(order.scenes)} scenes: {', '.join(sorted(order.stages))}"
+        )
+        yield from _carry_out(context, order, pipeline)
+
+    return stream_frames
+
+
+def _carry_out(
+    context: dg.AssetExecutionContext, order: FrameOrder, pipeline: PipelineRuntime
+) -> Iterator[AssetEvent]:
+    summary = RunSummary(order.scenes)
+    batches = EventBatches(context)
+    with closing(pipeline.open_stream(order)) as stream:
+        try:
+            for event in stream.events(WINDOW_SECONDS):
+                if event is not None:
+                    pipeline.observe(event)
+                    _take(event, order, batches, summary)
+                if batches.is_due:
+                    yield from _tell(context, batches, summary)
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            for _ in batches.flush():  # nothing can be yielded any more, but it can be written
+                pass
+            _mark_canceled_by_command(context)
+            raise
+    yield from _tell(context, batches, summary)
+    context.log.info(summary.totals)
+    failure = summary.failure()
+    if failure is not None:
+        raise failure
+
+
+def _take(
+    event: StreamEvent, order: FrameOrder, batches: EventBatches, summary: RunSummary
+) -> None:
+    match event:
+        case StageDone() if event.stage in order.stages:
+            key = partition_key(event.scene.project_key, event.scene.scene_id)
+            batches.add(stage_materialization(event, key))
+        case SceneOutcome():
+            summary.add(event)
+
+
+def _tell(
+    context: dg.AssetExecutionContext, batches: EventBatches, summary: RunSummary
+) -> Iterator[AssetEvent]:
+    yield from batches.flush()
+    line = summary.take_log_line()
+    if line is not None:
+        context.log.info(line)
+
+
+def _mark_canceled_by_command(context: dg.AssetExecutionContext) -> None:
+    """Let a run that Ctrl-C ended at the terminal show as canceled, as one ended in the UI does.
+
+    Dagster takes an interrupt that nobody announced for a crash and calls the run failed.
+    """
+    if context.run.tags.get(LAUNCHER_TAG) == COMMAND_LAUNCHER:
+        context.instance.report_run_canceling(context.run, "Interrupted at the terminal.")

@@ -1,0 +1,157 @@
+"""The one place that names metadata keys and tags.
+
+Belongs here: every name that people see beside a materialization or a run, and how a value is
+shown. Does not belong here: where a value comes from (`pipeline.orders`).
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import dagster as dg
+
+from scene_pipeline.pipeline.orders import FrameFacts, SceneRef, StageDone
+
+PROJECT_TAG: Final = "scene_pipeline/project"
+"""Key of the one project that a run works on; left out where there are several."""
+REQUEST_TAG: Final = "scene_pipeline/request"
+"""Id of the regeneration request that a run carries out."""
+LAUNCHER_TAG: Final = "scene_pipeline/launcher"
+COMMAND_LAUNCHER: Final = "command"
+"""Value of LAUNCHER_TAG: the run is executed by `scene-pipeline run`, in that process."""
+SHEET_TAG: Final = "scene_pipeline/storyboard_fingerprint"
+"""The state of the frames that a storyboard run was launched for."""
+
+PROCESS_RUN_TAG: Final = "scene_pipeline/process_run"
+"""Id of the run that the three tags below were written for: a re-execution copies its parent's."""
+PID_TAG: Final = "scene_pipeline/pid"
+PROCESS_STARTED_TAG: Final = "scene_pipeline/process_started"
+HOST_TAG: Final = "scene_pipeline/host"
+
+MAX_THUMBNAIL_BYTES: Final = 12 * 1024
+"""As a data URI about 16 kB: what an event row in PostgreSQL can carry thousands of times."""
+MAX_PREVIEW_BYTES: Final = 40 * 1024
+"""A contact sheet's inline preview; one per project and sheet."""
+
+# Dagster's own tag: the UI shows a regenerated frame as changed because this differs.
+_DATA_VERSION_TAG: Final = "dagster/data_version"
+_MARKDOWN_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/])")
+
+MetadataValues = dict[str, dg.MetadataValue]
+
+
+def stage_materialization(event: StageDone, partition_key: str) -> dg.AssetMaterialization:
+    """Build what the UI shows for one finished stage of one scene."""
+    values = _fact_values(event.facts)
+    if event.frame is not None:
+        values = frame_metadata(event.frame) | values
+    tags: dict[str, str] = {}
+    if event.frame is not None:
+        tags[_DATA_VERSION_TAG] = event.frame.sha256
+    return dg.AssetMaterialization(
+        asset_key=event.stage,
+        partition=partition_key,
+        description=_stage_description(event),
+        metadata=scene_metadata(event.scene) | values | {"kept": dg.MetadataValue.bool(event.is_kept)},
+        tags=tags,
+    )
+
+
+def scene_metadata(scene: SceneRef) -> MetadataValues:
+    """Project and scene, by the names people use."""
+    return {
+        "project": dg.MetadataValue.text(scene.project_key),
+        "scene": dg.MetadataValue.text(scene.scene_id),
+    }
+
+
+def frame_metadata(frame: FrameFacts) -> MetadataValues:
+    """Everything that is shown of one version of a frame; the picture first."""
+    values: MetadataValues = {}
+    thumbnail = inline_image(frame.thumbnail, "image/jpeg", MAX_THUMBNAIL_BYTES)
+    if thumbnail is not None:
+        values["thumbnail"] = thumbnail
+    values |= {
+        "url": dg.MetadataValue.url(frame.url),
+        "version": dg.MetadataValue.int(frame.version),
+        "is_current": dg.MetadataValue.bool(frame.is_current),
+        "prompt": prompt_markdown(frame.prompt),
+        "provider": dg.MetadataValue.text(frame.provider),
+        "model": dg.MetadataValue.text(frame.model),
+        "width": dg.MetadataValue.int(frame.width),
+        "height": dg.MetadataValue.int(frame.height),
+        "size_bytes": dg.MetadataValue.int(frame.size_bytes),
+        "content_type": dg.MetadataValue.text(frame.content_type),
+        "sha256": dg.MetadataValue.text(frame.sha256),
+        "cost_usd": dg.MetadataValue.float(float(frame.cost_usd)),
+        "cost_kind": dg.MetadataValue.text(frame.cost_kind),
+        "generation_id": dg.MetadataValue.text(frame.generation_id),
+        "storage_status": dg.MetadataValue.text(frame.storage_status),
+        "generated_at": dg.MetadataValue.timestamp(frame.generated_at),
+    }
+    if frame.seed is not None:
+        values["seed"] = dg.MetadataValue.int(frame.seed)
+    if frame.storage_path is not None:
+        values["storage_path"] = dg.MetadataValue.text(frame.storage_path)
+    return values
+
+
+def inline_image(
+    data: bytes | None, content_type: str, max_bytes: int
+) -> dg.MarkdownMetadataValue | None:
+    """Show a small picture in the UI without a request to anywhere.
+
+    Args:
+        data: The picture, or None where none is at hand.
+        content_type: Its media type.
+        max_bytes: A larger picture is left out: the event log is a database table.
+    """
+    if data is None or len(data) > max_bytes:
+        return None
+    encoded = base64.b64encode(data).decode("ascii")
+    return dg.MetadataValue.md(f"![picture](data:{content_type};base64,{encoded})")
+
+
+def prompt_markdown(text: str) -> dg.MarkdownMetadataValue:
+    """Show a prompt as its author wrote it.
+
+    Punctuation is escaped: a prompt is anybody's text, and as live markdown it could make every
+    viewer's browser fetch a picture from somewhere.
+    """
+    escaped = _MARKDOWN_PUNCTUATION.sub(r"\\\1", text)
+    return dg.MetadataValue.md("  \n".join(escaped.splitlines()))
+
+
+def _stage_description(event: StageDone) -> str:
+    version = "" if event.frame is None else f" version {event.frame.version}"
+    return f"{'Kept' if event.is_kept else 'Made'}{version} for {event.scene.scene_id}"
+
+
+def _fact_values(facts: Mapping[str, object]) -> MetadataValues:
+    values: MetadataValues = {}
+    for name, value in facts.items():
+        shown = _fact_value(name, value)
+        if shown is not None:
+            values[name] = shown
+    return values
+
+
+def _fact_value(name: str, value: object) -> dg.MetadataValue | None:
+    """Numbers stay numbers, so that the UI can plot them over time."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return dg.MetadataValue.bool(value)
+        case int():
+            return dg.MetadataValue.int(value)
+        case float() | Decimal():
+            return dg.MetadataValue.float(float(value))
+        case str() if name.endswith("prompt"):
+            return prompt_markdown(value)
+        case str() if name.endswith("url"):
+            return dg.MetadataValue.url(value)
+        case _:
+            return dg.MetadataValue.text(str(value))

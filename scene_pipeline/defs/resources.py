@@ -1,0 +1,90 @@
+"""The one resource: what the assets need to reach the use cases.
+
+Belongs here: how Dagster hands settings, database and stores to the ops, and for how long. Does
+not belong here: what is done with them (`pipeline`).
+
+Nothing is read or opened when the resource is built: the environment and the database are looked
+at when a run or a sensor's tick begins, so that a bad variable fails that run with its reason and
+never the code location.
+"""
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
+from scene_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from scene_pipeline.pipeline.background import BackgroundStream
+    from scene_pipeline.pipeline.storyboard import StoryboardFacts
+
+Observer = Callable[[StreamEvent], None]
+"""Called in the run's thread for every event of the stream; must return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineRuntime:
+    """What an op or sensor is handed: settings, a database that answers, and the use cases.
+
+    A plain object of this class may be given to `build_definitions(resources=...)` in place of the
+    resource; that is how a command that runs in this process watches the stream.
+    """
+
+    settings: Settings
+    database_url: str
+    observer: Observer | None = None
+
+    def open_stream(self, order: FrameOrder) -> "BackgroundStream":
+        """Start working on an order in a thread with a loop of its own; close it when done."""
+        from scene_pipeline.pipeline.background import BackgroundStream  # noqa: PLC0415  # heavy
+
+        return BackgroundStream(order, self.settings, self.database_url)
+
+    def observe(self, event: StreamEvent) -> None:
+        """Tell the observer, where there is one."""
+        if self.observer is not None:
+            self.observer(event)
+
+    def make_storyboard(self, project_key: str) -> "StoryboardFacts":
+        """Draw and store the contact sheet of a project."""
+        from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
+        from scene_pipeline.pipeline.storyboard import make_storyboard  # noqa: PLC0415
+
+        async def draw() -> "StoryboardFacts":
+            async with open_services(self.settings, self.database_url) as services:
+                return await make_storyboard(project_key, services)
+
+        return asyncio.run(draw())
+
+    def stale_storyboards(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Projects whose frames changed since their last sheet, with a fingerprint of the change."""
+        from scene_pipeline.database.storyboards import (  # noqa: PLC0415
+            projects_with_stale_storyboards,
+        )
+
+        return projects_with_stale_storyboards(self.database_url, limit)
+
+
+class PipelineResource(dg.ConfigurableResource[PipelineRuntime]):
+    """Settings and database of this deployment, read from the environment when a run begins.
+
+    Where DATABASE_URL is not set, the embedded server is attached to, and stays up for as long as
+    the run holds it.
+    """
+
+    @contextmanager
+    def yield_for_execution(
+        self,
+        context: dg.InitResourceContext,  # noqa: ARG002  # Dagster's signature
+    ) -> Generator[PipelineRuntime, None, None]:
+        """Attach to the database for as long as the run or tick lasts."""
+        from scene_pipeline.database.session import database_urls  # noqa: PLC0415  # psycopg
+
+        settings = load_settings()
+        with database_urls(settings) as urls:
+            yield PipelineRuntime(settings=settings, database_url=urls.application)

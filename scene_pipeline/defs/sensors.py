@@ -1,0 +1,101 @@
+"""What happens by itself: contact sheets follow their frames, and killed runs are closed.
+
+Belongs here: when a job is launched. Does not belong here: anything that spends money, and any
+read that is not one indexed query.
+"""
+
+import dagster as dg
+
+from scene_pipeline.defs.dead_runs import end_dead_runs
+from scene_pipeline.defs.jobs import storyboard_job
+from scene_pipeline.defs.metadata import PROJECT_TAG, SHEET_TAG
+from scene_pipeline.defs.partitions import projects
+from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.scenes.identity import project_partition_key
+
+_PROJECTS_PER_TICK = 50
+_ATTEMPTS_PER_SHEET = 3
+_ACTIVE_STATUSES = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@dg.sensor(
+    job=storyboard_job,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def stale_storyboards(
+    context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineRuntime]
+) -> dg.SensorResult | dg.SkipReason:
+    """Draws a project's contact sheet again once its frames have changed and no run is on them.
+
+    Spends nothing, so it is on by default. A project that is being worked on waits for the end of
+    the work: one sheet per burst, not one per frame.
+    """
+    stale = pipeline.stale_storyboards(_PROJECTS_PER_TICK)
+    if not stale:
+        return dg.SkipReason("Every contact sheet shows the current frames.")
+    requests = [
+        request
+        for project_key, fingerprint in stale
+        if (request := _sheet_request(context.instance, project_key, fingerprint)) is not None
+    ]
+    if not requests:
+        return dg.SkipReason(
+            f"{len(stale)} contact sheets are stale; each is being drawn, waits for the end of a "
+            f"run on its project, or has failed {_ATTEMPTS_PER_SHEET} times."
+        )
+    keys = [request.partition_key for request in requests if request.partition_key]
+    return dg.SensorResult(
+        run_requests=requests, dynamic_partitions_requests=[projects.build_add_request(keys)]
+    )
+
+
+@dg.sensor(
+    # It launches nothing; the job is named because a sensor without one has no place in the UI.
+    job=storyboard_job,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Closes runs whose process was killed, which Dagster's default launcher would never notice."""
+    ended = end_dead_runs(context.instance)
+    if not ended:
+        return dg.SkipReason("Every open run of this machine has its process.")
+    return dg.SkipReason(f"Ended {len(ended)} runs whose process is gone: {', '.join(ended)}.")
+
+
+def _sheet_request(
+    instance: dg.DagsterInstance, project_key: str, fingerprint: str
+) -> dg.RunRequest | None:
+    """A run of the sheet, unless one is under way, work goes on, or it failed too often.
+
+    Dagster never launches the same `run_key` twice, not even after a failure: it carries the
+    attempt.
+    """
+    if _has_runs(instance, {PROJECT_TAG: project_key}, _ACTIVE_STATUSES):
+        return None
+    failed = instance.get_runs_count(
+        dg.RunsFilter(
+            tags={PROJECT_TAG: project_key, SHEET_TAG: fingerprint},
+            statuses=[dg.DagsterRunStatus.FAILURE],
+        )
+    )
+    if failed >= _ATTEMPTS_PER_SHEET:
+        return None
+    return dg.RunRequest(
+        run_key=f"storyboard:{project_key}:{fingerprint}:{failed + 1}",
+        partition_key=project_partition_key(project_key),
+        tags={PROJECT_TAG: project_key, SHEET_TAG: fingerprint},
+    )
+
+
+def _has_runs(
+    instance: dg.DagsterInstance, tags: dict[str, str], statuses: list[dg.DagsterRunStatus]
+) -> bool:
+    return bool(instance.get_run_ids(dg.RunsFilter(tags=tags, statuses=statuses), limit=1))

@@ -1,0 +1,210 @@
+"""The exception tree of Scene Pipeline, drawn in one place.
+
+    ScenePipelineError                  carries code, message, next_action
+    |-- UsageError                      bad input or configuration: nothing was changed
+    |   |-- DocumentError               the master JSON cannot be used; has `problems`
+    |   |-- NotFoundError               unknown project or scene
+    |   |-- ConfigurationError          a setting, a key, a port, a version
+    |   `-- DatabaseError               unreachable, too new, not migrated
+    `-- SceneError                      one scene failed; the others go on
+        |-- ProviderError               the image service refused, failed or fell silent
+        |   `-- AmbiguousSubmitError    it may have accepted (and charge) although no answer came
+        |-- FetchError                  a given URL could not be fetched, or must not be
+        |-- ImageError                  the bytes are not a picture that we accept
+        |-- StorageError                the object store refused or failed
+        |-- BudgetError                 a cap stands in the way
+        `-- LedgerError                 the ledger's lock or row was lost to somebody else
+
+Every error says what happened to what (`message`), under a stable `code`, and what to do next
+(`next_action`). `retryable` and `retry_after_seconds` are the decision, made where the facts are
+known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a document, with everything needed to find it."""
+
+    code: str
+    """Stable, machine readable: "prompt_missing"."""
+    path: str
+    """JSON path of the value, "$.scenes.scene_1.scene_frame_prompt"; "$" for the whole document."""
+    message: str
+    """One sentence."""
+    scene_id: str | None = None
+    """The scene that is set aside because of it; None when the document as a whole is refused."""
+
+
+class ScenePipelineError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Args:
+        message: What happened to what, in one sentence.
+        code: Stable code; the class's own when left out.
+        next_action: What the reader can do about it, in one sentence.
+    """
+
+    code: ClassVar[str] = "error"
+    default_next_action: ClassVar[str] = "Run `scene-pipeline doctor`."
+
+    def __init__(
+        self, message: str, *, code: str | None = None, next_action: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_code = code or self.code
+        self.next_action = next_action or self.default_next_action
+
+
+class UsageError(ScenePipelineError):
+    """Bad input or configuration; nothing was changed. Exit code 2."""
+
+    code = "bad_input"
+
+
+class DocumentError(UsageError):
+    """The master JSON cannot be used at all."""
+
+    code = "document_invalid"
+    default_next_action = "Correct the document and import it again."
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problems: Sequence[Problem] = (),
+        code: str | None = None,
+        next_action: str | None = None,
+    ) -> None:
+        super().__init__(message, code=code, next_action=next_action)
+        self.problems = tuple(problems)
+
+
+class NotFoundError(UsageError):
+    """A project, scene or version that does not exist was named."""
+
+    code = "not_found"
+    default_next_action = "Run `scene-pipeline status` to see what there is."
+
+
+class ConfigurationError(UsageError):
+    """A setting is missing, malformed or contradicts another."""
+
+    code = "configuration"
+
+
+class DatabaseError(UsageError):
+    """The database cannot be reached or is not one this version can work with."""
+
+    code = "database_unavailable"
+
+
+class SceneError(ScenePipelineError):
+    """One scene failed; every other scene goes on.
+
+    Args:
+        message: What happened to what, in one sentence.
+        code: Stable code; the class's own when left out.
+        next_action: What the reader can do about it.
+        retryable: Whether the same step may succeed when simply done again.
+        retry_after_seconds: How long the other side asked us to wait.
+    """
+
+    code = "scene_failed"
+    default_next_action = "Run `scene-pipeline run` again to take the scene up where it stopped."
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        next_action: str | None = None,
+        retryable: bool | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, next_action=next_action)
+        self.retryable = self.default_retryable if retryable is None else retryable
+        self.retry_after_seconds = retry_after_seconds
+
+
+ChargeVerdict = Literal["charged", "not_charged", "unknown"]
+"""What an error proves about the money: only "not_charged" gives the reservation back."""
+
+
+class ProviderError(SceneError):
+    """The image service refused, failed or answered nonsense.
+
+    `charge` says what is proven about the money. `stops_the_line` is true where every other scene
+    of the run would meet the same refusal (an exhausted balance, a revoked key).
+    """
+
+    code = "provider_failed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        next_action: str | None = None,
+        retryable: bool | None = None,
+        retry_after_seconds: float | None = None,
+        charge: ChargeVerdict = "unknown",
+        stops_the_line: bool = False,
+    ) -> None:
+        super().__init__(
+            message,
+            code=code,
+            next_action=next_action,
+            retryable=retryable,
+            retry_after_seconds=retry_after_seconds,
+        )
+        self.charge: ChargeVerdict = charge
+        self.stops_the_line = stops_the_line
+
+
+class AmbiguousSubmitError(ProviderError):
+    """The request may have been accepted although no answer came: never repeated blindly."""
+
+    code = "submit_ambiguous"
+    default_next_action = (
+        "Wait: the provider's history is asked for the lost request before anything is paid again."
+    )
+
+
+class FetchError(SceneError):
+    """A URL could not be fetched, or must not be."""
+
+    code = "fetch_failed"
+
+
+class ImageError(SceneError):
+    """The bytes are not a picture that we accept."""
+
+    code = "image_invalid"
+
+
+class StorageError(SceneError):
+    """The object store refused or failed."""
+
+    code = "storage_failed"
+    default_next_action = "Run `scene-pipeline doctor` to see what the object store refuses."
+
+
+class BudgetError(SceneError):
+    """A cap stands in the way of this payment."""
+
+    code = "budget_exhausted"
+    default_next_action = (
+        "Raise the cap (`--max-cost`, SCENE_PIPELINE_PROJECT_CAP_USD, SCENE_PIPELINE_DAY_CAP_USD)."
+    )
+
+
+class LedgerError(SceneError):
+    """Somebody else holds or moved the generation; re-read before doing anything."""
+
+    code = "ledger_moved"

@@ -1,0 +1,92 @@
+"""PNG: a signature, then chunks of length, type, data and CRC, ended by IEND."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from scene_pipeline.media.containers.base import (
+    Stripped,
+    animated,
+    not_image,
+    reassemble,
+    truncated,
+)
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_END = len(SIGNATURE) + 25
+_MAX_CHUNK_BYTES = 2**31 - 1
+_XMP_KEYWORD = b"XML:com.adobe.xmp\x00"
+# Pixels, and what makes their colours right; everything else is somebody's remark.
+_KEPT = frozenset(
+    {
+        b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"bKGD", b"cHRM", b"cICP", b"cLLI", b"gAMA",
+        b"iCCP", b"mDCV", b"pHYs", b"sBIT", b"sRGB",
+    }
+)  # fmt: skip
+
+
+def strip(data: bytes) -> Stripped:
+    """Cut what follows IEND and take every chunk away that pixels and colours do not need.
+
+    Raises:
+        ImageError: not_image, truncated_image (a chunk is missing, cut or fails its CRC), animated.
+    """
+    view = memoryview(data)
+    kept = [view[: len(SIGNATURE)]]
+    exif: bytes | None = None
+    end = len(SIGNATURE)
+    has_pixels = has_foreign = False
+    for kind, start, end in _chunks(data):
+        if kind == b"acTL" and end - start >= 16 and data[start + 8 : start + 12] > b"\0\0\0\x01":
+            raise animated()
+        if kind in _KEPT:
+            kept.append(view[start:end])
+            has_pixels = has_pixels or kind == b"IDAT"
+        else:
+            has_foreign = True
+            if kind == b"eXIf":
+                exif = data[start + 8 : end - 4]
+    if not has_pixels:
+        raise truncated("it holds no pixels")
+    clean = reassemble(data, end, kept, is_changed=has_foreign)
+    return Stripped(clean, end < len(data), has_foreign, exif)
+
+
+def insert_xmp(data: bytes, packet: bytes) -> bytes:
+    """Put an XMP packet as an iTXt chunk right behind the header of a stripped file."""
+    body = b"iTXt" + _XMP_KEYWORD + b"\x00\x00\x00\x00" + packet
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return data[:_HEADER_END] + chunk + data[_HEADER_END:]
+
+
+def find_xmp(data: bytes) -> bytes | None:
+    """The first uncompressed XMP packet; None where there is none."""
+    prefix = _XMP_KEYWORD + b"\x00\x00"
+    for kind, start, end in _chunks(data):
+        if kind == b"iTXt" and data.startswith(prefix, start + 8):
+            # language tag and translated keyword, each ended by NUL, come before the text
+            _, _, rest = data[start + 8 + len(prefix) : end - 4].partition(b"\x00")
+            return rest.partition(b"\x00")[2]
+    return None
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Give type, start and end of each chunk up to IEND, all within `data`."""
+    if len(data) < _HEADER_END or not data.startswith(b"\0\0\0\x0dIHDR", len(SIGNATURE)):
+        raise not_image("the PNG header is missing")
+    start = len(SIGNATURE)
+    while True:
+        if start + 12 > len(data):
+            raise truncated("its end is missing")
+        (length,) = struct.unpack_from(">I", data, start)
+        kind = data[start + 4 : start + 8]
+        end = start + 12 + length
+        if length > _MAX_CHUNK_BYTES or end > len(data):
+            raise truncated("it ends within a block")
+        (crc,) = struct.unpack_from(">I", data, end - 4)
+        if kind in _KEPT and zlib.crc32(memoryview(data)[start + 4 : end - 4]) != crc:
+            raise truncated("a block's checksum is wrong")
+        yield kind, start, end
+        if kind == b"IEND":
+            return
+        start = end

@@ -1,0 +1,79 @@
+"""Turns ledger and version rows into the values that doors show."""
+
+from decimal import Decimal
+from typing import Any
+
+from scene_pipeline.database.rows import Generation, VersionRow
+from scene_pipeline.errors import ScenePipelineError
+from scene_pipeline.pipeline.orders import Failure, FrameFacts, SceneRef
+
+MICROS_PER_USD = 1_000_000
+
+
+def usd(micros: int | None) -> Decimal:
+    """Micro-dollars as dollars, exactly."""
+    return Decimal(micros or 0) / MICROS_PER_USD
+
+
+def micros(amount_usd: Decimal) -> int:
+    """Dollars as micro-dollars, rounded to the nearest."""
+    return int((amount_usd * MICROS_PER_USD).to_integral_value())
+
+
+def frame_facts(version: VersionRow) -> FrameFacts:
+    """Everything known about one version."""
+    return FrameFacts(
+        generation_id=str(version.generation_id),
+        version=version.version,
+        is_current=version.is_current,
+        url=version.storage_url,
+        storage_path=version.storage_path,
+        storage_status=version.storage_status,
+        width=version.width,
+        height=version.height,
+        size_bytes=version.file_size,
+        content_type=version.content_type,
+        sha256=version.sha256,
+        seed=version.seed,
+        provider=version.provider,
+        model=version.endpoint,
+        prompt=version.prompt,
+        cost_usd=usd(version.cost_micros),
+        cost_kind=version.cost_kind or "estimated",
+        generated_at=version.generated_at,
+        thumbnail=version.thumbnail,
+    )
+
+
+def failure_of(error: ScenePipelineError) -> Failure:
+    """An error in the words people are shown."""
+    return Failure(code=error.error_code, message=error.message, next_action=error.next_action)
+
+
+def no_frame_failure(ref: SceneRef) -> Failure:
+    """A scene without a frame, in a run whose selection may not make one."""
+    return Failure(
+        code="no_frame",
+        message=f"Scene {ref.scene_id} has no frame, and this selection may not make one.",
+        next_action="Select generated_frame as well.",
+    )
+
+
+def generation_facts(generation: Generation) -> dict[str, Any]:
+    """What `generated_frame` shows of a paid generation."""
+    facts: dict[str, Any] = {
+        "generation_id": str(generation.id),
+        "provider": generation.provider,
+        "model": generation.endpoint,
+        "seed": generation.seed,
+        "width": generation.width,
+        "height": generation.height,
+        "request_id": generation.request_id,
+        "cost_usd": usd(generation.cost_micros),
+        "cost_kind": generation.cost_kind,
+        "submit_count": generation.submit_count,
+    }
+    if generation.submitted_at is not None and generation.completed_at is not None:
+        taken = generation.completed_at - generation.submitted_at
+        facts["generation_seconds"] = round(taken.total_seconds(), 3)
+    return facts

@@ -1,0 +1,68 @@
+"""Named places where a test or a drill can stop, kill or fail this process.
+
+Inert unless SCENE_PIPELINE_FAILPOINT=name[:action] arms one; the action is `kill` (SIGKILL, the
+default), `stop` (SIGSTOP), `raise` or `sleep`. They are compiled in, so that what is tested is what
+runs.
+"""
+
+import os
+import signal
+import time
+from typing import Literal, get_args
+
+from scene_pipeline.errors import ConfigurationError, SceneError
+
+Failpoint = Literal[
+    "before_plan",
+    "after_plan",
+    "after_permit",
+    "before_post",
+    "after_post",
+    "after_submitted",
+    "while_polling",
+    "after_result",
+    "after_completed",
+    "after_download",
+    "after_inspect",
+    "after_intent",
+    "after_upload",
+    "after_stored",
+    "after_recorded",
+    "before_publish",
+    "after_publish",
+]
+FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
+_SLEEP_SECONDS = 5.0
+_armed: dict[str, str] = {}
+
+
+def arm(setting: str | None) -> None:
+    """Arm the failpoint that the setting names; None disarms all.
+
+    Raises:
+        ConfigurationError: There is no such failpoint or action.
+    """
+    _armed.clear()
+    if not setting:
+        return
+    name, _, action = setting.partition(":")
+    if name not in FAILPOINTS or action not in ("", "kill", "stop", "raise", "sleep"):
+        message = f"SCENE_PIPELINE_FAILPOINT={setting} names no failpoint and action."
+        raise ConfigurationError(
+            message, code="failpoint_unknown", next_action="Unset it outside of tests and drills."
+        )
+    _armed[name] = action or "kill"
+
+
+def failpoint(name: Failpoint) -> None:
+    """Do what is armed for this place; nothing, unless something is."""
+    action = _armed.get(name)
+    if action is None:
+        return
+    if action == "raise":
+        message = f"Failpoint {name}."
+        raise SceneError(message, code="failpoint", retryable=True)
+    if action == "sleep":
+        time.sleep(_SLEEP_SECONDS)
+        return
+    os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)

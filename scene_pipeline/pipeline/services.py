@@ -1,0 +1,117 @@
+"""Everything the use cases are given: opened once per process, closed in order.
+
+Belongs here: putting the parts together. Does not belong here: what is done with them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg_pool import AsyncConnectionPool
+
+from scene_pipeline.database.session import open_pool
+from scene_pipeline.egress import tls_context
+from scene_pipeline.media.fetch import SafeFetcher
+from scene_pipeline.media.workers import ImageWorkers
+from scene_pipeline.pipeline.failpoints import arm
+from scene_pipeline.providers.base import ImageProvider
+from scene_pipeline.providers.prices import PriceTable
+from scene_pipeline.providers.registry import build_provider
+from scene_pipeline.settings import Settings
+from scene_pipeline.storage.base import ObjectStore
+from scene_pipeline.storage.registry import build_store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Services:
+    """The parts a use case works with; time is a part like any other."""
+
+    settings: Settings
+    database_url: str
+    pool: AsyncConnectionPool[AsyncConnection[DictRow]]
+    store: ObjectStore
+    fetcher: SafeFetcher
+    workers: ImageWorkers
+    prices: PriceTable
+    threads: ThreadPoolExecutor
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _providers: dict[str, ImageProvider] = field(default_factory=dict)
+
+    def provider(self, name: str) -> ImageProvider:
+        """The provider of that name, built when it is first asked for.
+
+        Raises:
+            ConfigurationError: Unknown, or its key is missing.
+        """
+        if name not in self._providers:
+            self._providers[name] = build_provider(name, self.settings)
+        return self._providers[name]
+
+    async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call in the bounded threads, so that the loop never waits for it."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+
+    def close_parts(self) -> None:
+        """Close what holds connections or processes."""
+        for provider in self._providers.values():
+            provider.close()
+        self.workers.close()
+        self.fetcher.close()
+        self.store.close()
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, database_url: str, *, store: ObjectStore | None = None
+) -> AsyncIterator[Services]:
+    """Open the database pool and build the rest; nothing is fetched, drawn or paid by it.
+
+    Args:
+        settings: Of this process.
+        database_url: Of the application's database, migrated.
+        store: Where frames go; built from the settings when left out.
+
+    Raises:
+        UsageError: A setting cannot be used or the database cannot be reached.
+    """
+    arm(settings.failpoint)
+    context = tls_context(settings.ssl_cert_file)
+    # One thread per place where a blocking call can be under way, so that no stage starves another.
+    thread_count = (
+        settings.download_concurrency
+        + settings.upload_concurrency
+        + settings.decode_workers
+        + min(settings.generation_concurrency, 16)
+    )
+    threads = ThreadPoolExecutor(thread_count, thread_name_prefix="scene-pipeline")
+    pool = open_pool(database_url)
+    services = Services(
+        settings=settings,
+        database_url=database_url,
+        pool=pool,
+        store=store or build_store(settings),
+        fetcher=SafeFetcher(
+            allowlist=settings.result_host_allowlist,
+            trusted_private_hosts=settings.trusted_private_hosts,
+            tls_context=context,
+            egress_proxy=settings.egress_proxy,
+        ),
+        workers=ImageWorkers(settings.decode_workers),
+        prices=PriceTable.load(),
+        threads=threads,
+    )
+    try:
+        async with pool:
+            yield services
+    finally:
+        services.close_parts()
+        threads.shutdown(wait=False, cancel_futures=True)

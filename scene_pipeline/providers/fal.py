@@ -1,0 +1,270 @@
+"""Fal: queued image models, spoken to through the real fal-client for the one paid call.
+
+Mode of operation: `submit` posts exactly once (`fal_submit.SubmitGuard`); status, result, cancel
+and history are questions of our own, because fal-client's parser dies of absent fields, its `get`
+polls for ever and drops the header that tells the metered units (all seen with 1.0.3).
+
+Belongs here: the five calls. Does not belong here: loops, retries, waiting, storing.
+"""
+
+import logging
+import ssl
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from scene_pipeline.errors import ConfigurationError, ProviderError
+from scene_pipeline.providers.base import (
+    Capabilities,
+    GenerationResult,
+    ImageRequest,
+    LostRequest,
+    Progress,
+    ProviderImage,
+    Submission,
+)
+from scene_pipeline.providers.fal_addresses import (
+    checked_endpoint,
+    is_fal_url,
+    read_submission,
+    request_urls,
+)
+from scene_pipeline.providers.fal_arguments import build_arguments
+from scene_pipeline.providers.fal_errors import (
+    Answer,
+    ambiguous_submit,
+    billable_units,
+    failed_request,
+    query_failure,
+    read_complaint,
+    unreadable_answer,
+)
+from scene_pipeline.providers.fal_history import FalHistory
+from scene_pipeline.providers.fal_results import read_images, read_progress, without_pictures
+from scene_pipeline.providers.fal_submit import SubmitGuard, guarded_client
+from scene_pipeline.providers.fal_transport import (
+    KeyedTransport,
+    QuestionClient,
+    open_transport,
+)
+
+MAX_STATUS_BYTES = 1024 * 1024
+"""A status carries up to five minutes of log lines."""
+MAX_RESULT_BYTES = 1024 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+class FalProvider:
+    """The `ImageProvider` for Fal.
+
+    Args:
+        key: FAL_KEY; goes to Fal's own hosts only and into no message.
+        tls_context: Trust roots of every connection (`egress.tls_context`).
+        egress_proxy: URL of the only proxy, or None.
+        submit_timeout_seconds: From the sending of the paid POST to the end of its answer.
+        question_timeout_seconds: The same for status, result, cancel and history.
+
+    Raises:
+        ConfigurationError: The key cannot be put into a header, or the installed fal-client is not
+            one that the guard is known to hold.
+    """
+
+    name = "fal"
+    capabilities = Capabilities(
+        has_request_ids=True,
+        has_history=True,
+        returns_urls=True,
+        is_free=False,
+        first_poll_seconds=1.0,
+    )
+
+    def __init__(
+        self,
+        key: str,
+        tls_context: ssl.SSLContext,
+        egress_proxy: str | None = None,
+        *,
+        submit_timeout_seconds: float = 60.0,
+        question_timeout_seconds: float = 30.0,
+    ) -> None:
+        key = _checked_key(key)
+        self._secrets = (key, *(part for part in key.split(":") if len(part) >= 8))
+        self._guard = SubmitGuard(
+            KeyedTransport(key, open_transport(tls_context, egress_proxy, keeps_alive=False)),
+            secrets=self._secrets,
+            timeout_seconds=submit_timeout_seconds,
+        )
+        self._questions = QuestionClient(
+            KeyedTransport(key, open_transport(tls_context, egress_proxy, keeps_alive=True)),
+            secrets=self._secrets,
+            timeout_seconds=question_timeout_seconds,
+        )
+        self._history = FalHistory(self._questions, secrets=self._secrets)
+        self._client = guarded_client(self._guard, submit_timeout_seconds)
+
+    def submit(self, request: ImageRequest) -> Submission:
+        """Ask for the picture with exactly one POST.
+
+        Raises:
+            AmbiguousSubmitError: Fal may have accepted it.
+            ProviderError: It was certainly refused or never sent (`charge == "not_charged"`).
+        """
+        endpoint = checked_endpoint(request.endpoint)
+        arguments = build_arguments(request)
+        with self._guard.one_send():
+            try:
+                handle = self._client.submit(endpoint, arguments)
+            except ProviderError:
+                raise
+            except Exception as error:
+                # Whatever goes wrong once the POST has left must not look like a refusal, and
+                # whatever goes wrong before must not look like a payment.
+                if self._guard.is_spent:
+                    what = f"the answer could not be read ({type(error).__name__})"
+                    raise ambiguous_submit(endpoint, what) from error
+                raise _not_sent(endpoint, error) from error
+        submission = read_submission(
+            endpoint,
+            {
+                "request_id": handle.request_id,
+                "status_url": handle.status_url,
+                "response_url": handle.response_url,
+                "cancel_url": handle.cancel_url,
+            },
+        )
+        if submission is None:
+            raise ambiguous_submit(endpoint, "its answer names no request id")
+        return submission
+
+    def poll(self, request: ImageRequest, submission: Submission) -> Progress:
+        """Ask once how a request stands.
+
+        Raises:
+            ProviderError: It failed for good, or (`retryable`) this one question did.
+        """
+        answer = self._questions.ask(
+            "GET",
+            request_urls(request.endpoint, submission).status,
+            endpoint=request.endpoint,
+            max_bytes=MAX_STATUS_BYTES,
+            parameters={"logs": "1"},
+        )
+        if answer.status not in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
+            raise query_failure(request.endpoint, answer, self._secrets)
+        body = answer.json()
+        if not isinstance(body, dict):
+            raise unreadable_answer(request.endpoint, "the status is not a JSON object")
+        progress = read_progress(body, self._secrets)
+        if progress is None:
+            raise unreadable_answer(
+                request.endpoint, "the status is none that is known", code="status_unknown"
+            )
+        if progress.state == "completed" and (body.get("error") or body.get("error_type")):
+            complaint = read_complaint(answer, self._secrets)
+            raise failed_request(request.endpoint, complaint, answer.headers)
+        return progress
+
+    def fetch_result(self, request: ImageRequest, submission: Submission) -> GenerationResult:
+        """Read the result of a completed request, from the history where the queue forgot it.
+
+        Raises:
+            ProviderError: "result_lost" where Fal no longer knows it; "content_rejected" and other
+                refusals of the model; or (`retryable`) a failed question.
+        """
+        answer = self._questions.ask(
+            "GET",
+            request_urls(request.endpoint, submission).response,
+            endpoint=request.endpoint,
+            max_bytes=MAX_RESULT_BYTES,
+        )
+        if answer.status == HTTPStatus.OK:
+            return _result(request.endpoint, answer)
+        failure = query_failure(request.endpoint, answer, self._secrets)
+        if failure.error_code != "result_lost":
+            raise failure
+        kept = self._history.output(request.endpoint, submission.request_id)
+        if kept is None:
+            raise failure
+        return _generation_result(request.endpoint, kept, units=None)
+
+    def read_image(self, request: ImageRequest, image_index: int) -> bytes:
+        """Fal gives URLs, never bytes.
+
+        Raises:
+            ProviderError: Always; the pipeline asks `capabilities.returns_urls` first.
+        """
+        raise ProviderError(
+            f"Fal gives picture {image_index} of {request.endpoint} as a URL, not as bytes.",
+            code="bytes_unavailable",
+            next_action="Fetch the URL of the result.",
+        )
+
+    def cancel(self, submission: Submission) -> None:
+        """Ask Fal to drop a request that is still queued; a refusal or failure is not an error."""
+        if submission.cancel_url is None or not is_fal_url(submission.cancel_url):
+            return
+        try:
+            self._questions.ask(
+                "PUT", submission.cancel_url, endpoint="Fal", max_bytes=MAX_STATUS_BYTES
+            )
+        except ProviderError as error:
+            _log.info("Request %s could not be cancelled: %s", submission.request_id, error)
+
+    def find_lost(self, request: ImageRequest, submitted_after: datetime) -> LostRequest:
+        """Look a request whose answer was lost up in the account's history."""
+        return self._history.find(request, submitted_after)
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._guard.close()
+        self._questions.close()
+
+
+def _checked_key(key: str) -> str:
+    key = key.strip()
+    if key and key.isascii() and key.isprintable() and " " not in key:
+        return key
+    message = "FAL_KEY is empty or holds characters that a key cannot have."
+    raise ConfigurationError(
+        message,
+        code="fal_key_invalid",
+        next_action="Copy the key again from your Fal account's page.",
+    )
+
+
+def _not_sent(endpoint: str, error: Exception) -> ProviderError:
+    return ProviderError(
+        f"The request for {endpoint} could not be built ({type(error).__name__}).",
+        code="request_invalid",
+        next_action="Correct the scene's parameters.",
+        charge="not_charged",
+    )
+
+
+def _result(endpoint: str, answer: Answer) -> GenerationResult:
+    body = answer.json()
+    if not isinstance(body, dict):
+        raise unreadable_answer(endpoint, "the result is not a JSON object")
+    return _generation_result(endpoint, body, units=billable_units(answer.headers))
+
+
+def _generation_result(
+    endpoint: str, body: Mapping[str, Any], *, units: float | None
+) -> GenerationResult:
+    images: tuple[ProviderImage, ...] = read_images(body)
+    if not images:
+        raise ProviderError(
+            f"The result of {endpoint} names no picture.",
+            code="result_unreadable",
+            next_action="Use a model that makes pictures from text.",
+            charge="charged",
+        )
+    seed = body.get("seed")
+    return GenerationResult(
+        images=images,
+        seed=seed if isinstance(seed, int) else None,
+        billable_units=units,
+        raw=without_pictures(body),
+    )

@@ -1,0 +1,265 @@
+"""Fal's refusals and failures, translated into errors that carry the decision.
+
+Belongs here: status codes, `detail` and `error_type` in, typed errors out. Does not belong here:
+connections. The classes follow one question: may Fal have accepted (and charge for) the request?
+
+Sources: Fal's pages on errors and billing ("only successful outputs are billed, server errors and
+time in the queue never"), and runs of fal-client 1.0.3 against a loopback server.
+"""
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+
+from scene_pipeline.errors import AmbiguousSubmitError, ChargeVerdict, ProviderError
+
+MAX_RETRY_AFTER_SECONDS = 120.0
+MAX_DETAIL_LENGTH = 300
+
+_CONTENT_TYPES = frozenset({"content_policy_violation", "no_media_generated"})
+_NEVER_RAN = ("request_timeout", "startup_timeout", "runner_")
+"""Beginnings of error types after which Fal bills nothing: the model did not run to its end."""
+
+_QUERY_STRING = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
+
+_REFUSALS: Mapping[int, tuple[str, str]] = {
+    400: ("request_invalid", "Correct the scene's prompt or parameters."),
+    401: ("key_rejected", "Set FAL_KEY to a valid key of your Fal account."),
+    402: ("balance_exhausted", "Top up the Fal account's balance, then run again."),
+    403: ("key_rejected", "Give the key access to this model, or set FAL_KEY to one that has it."),
+    404: ("model_unknown", "Name a model that Fal lists, such as fal-ai/flux/schnell."),
+    413: ("request_too_large", "Shorten the scene's prompt."),
+    422: ("request_invalid", "Correct the parameter that the model refuses."),
+}
+_STOPS_THE_LINE = frozenset({"key_rejected", "balance_exhausted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, read whole within its bounds."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Looked up case-insensitively (`httpx.Headers`)."""
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """The body as JSON, or None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What an answer says is wrong."""
+
+    text: str
+    """One bounded line, without secrets and query strings; may be empty."""
+    error_type: str | None
+
+
+def read_complaint(answer: Answer, secrets: tuple[str, ...]) -> Complaint:
+    """Read `detail` (a text, or for 422 a list of objects) and the error's type."""
+    body = answer.json()
+    detail: object = None
+    error_type: object = None
+    if isinstance(body, dict):
+        detail = body.get("detail", body.get("error"))
+        error_type = body.get("error_type")
+    if isinstance(detail, list):
+        entries = [entry for entry in detail if isinstance(entry, dict)]
+        error_type = error_type or next((entry.get("type") for entry in entries), None)
+        detail = "; ".join(_entry_text(entry) for entry in entries[:3])
+    error_type = error_type or answer.headers.get("x-fal-error-type")
+    return Complaint(
+        text=clean_text(detail, secrets) if isinstance(detail, str) else "",
+        error_type=error_type if isinstance(error_type, str) else None,
+    )
+
+
+def clean_text(text: str, secrets: tuple[str, ...], *, max_length: int = MAX_DETAIL_LENGTH) -> str:
+    """Make foreign text fit for messages: one bounded, printable line without secrets."""
+    for secret in secrets:
+        text = text.replace(secret, "[hidden]")
+    text = _QUERY_STRING.sub(r"\1?[hidden]", text)
+    text = "".join(character if character.isprintable() else " " for character in text)
+    text = " ".join(text.split())
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
+
+
+def submit_refusal(endpoint: str, answer: Answer, secrets: tuple[str, ...]) -> ProviderError:
+    """Translate any answer to a submit that is not an acceptance.
+
+    Only statuses that prove a refusal say "not_charged"; all others are ambiguous.
+    """
+    complaint = read_complaint(answer, secrets)
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return ProviderError(
+            f"Fal takes no more requests at the moment{_because(complaint)}.",
+            code="rate_limited",
+            next_action="Wait; the request is repeated by itself.",
+            retryable=True,
+            retry_after_seconds=retry_after_seconds(answer.headers),
+            charge="not_charged",
+        )
+    if answer.status in _REFUSALS:
+        return _refusal(endpoint, answer.status, complaint, "not_charged")
+    return ambiguous_submit(endpoint, f"its answer was {_status_words(answer.status)}")
+
+
+def ambiguous_submit(endpoint: str, what_happened: str) -> AmbiguousSubmitError:
+    """The error for a submit that may have been accepted."""
+    return AmbiguousSubmitError(
+        f"Fal may have accepted the request for {endpoint} although {what_happened}."
+    )
+
+
+def query_failure(endpoint: str, answer: Answer, secrets: tuple[str, ...]) -> ProviderError:
+    """Translate a failed status or result question about an accepted request."""
+    complaint = read_complaint(answer, secrets)
+    if complaint.error_type is not None and complaint.error_type.startswith(_NEVER_RAN):
+        return failed_request(endpoint, complaint, answer.headers)
+    if answer.status in {404, 410}:
+        return ProviderError(
+            f"Fal no longer knows the request for {endpoint}.",
+            code="result_lost",
+            next_action="Ask for a new version of the scene; Fal keeps results for an hour only.",
+        )
+    if answer.status == HTTPStatus.BAD_REQUEST and "in progress" in complaint.text.lower():
+        return unreadable_answer(endpoint, "the request is still in progress", code="not_completed")
+    if answer.status in _REFUSALS:
+        verdict = _verdict(complaint, answer.headers)
+        return _refusal(endpoint, answer.status, complaint, verdict)
+    is_rate_limit = answer.status == HTTPStatus.TOO_MANY_REQUESTS
+    return ProviderError(
+        f"Fal answered a question about {endpoint} with {_status_words(answer.status)}"
+        f"{_because(complaint)}.",
+        code="rate_limited" if is_rate_limit else "provider_unavailable",
+        next_action="Wait; the question is repeated by itself.",
+        retryable=True,
+        retry_after_seconds=retry_after_seconds(answer.headers),
+    )
+
+
+def failed_request(
+    endpoint: str, complaint: Complaint, headers: Mapping[str, str]
+) -> ProviderError:
+    """The error for a request that Fal ended without a picture."""
+    if complaint.error_type in _CONTENT_TYPES:
+        return _content_rejected(endpoint, complaint, _verdict(complaint, headers))
+    return ProviderError(
+        f"Fal ended the request for {endpoint} without a picture{_because(complaint)}.",
+        code=_failure_code(complaint.error_type),
+        next_action="Run again: a new attempt is made where nothing was charged.",
+        charge=_verdict(complaint, headers),
+    )
+
+
+def unreadable_answer(
+    endpoint: str, what: str, *, code: str = "answer_unreadable"
+) -> ProviderError:
+    """The error for one question that gave nothing usable; asking again may help."""
+    return ProviderError(
+        f"Fal's answer about {endpoint} cannot be used: {what}.",
+        code=code,
+        next_action="Wait; the question is repeated by itself.",
+        retryable=True,
+    )
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """Seconds from a Retry-After header, as number or date, between 0 and 120."""
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+        except ValueError:
+            return None
+    if not math.isfinite(seconds):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
+
+
+def billable_units(headers: Mapping[str, str]) -> float | None:
+    """Units that Fal metered, from `x-fal-billable-units`; None where it is absent or nonsense."""
+    try:
+        units = float(headers.get("x-fal-billable-units", ""))
+    except ValueError:
+        return None
+    return units if math.isfinite(units) and units >= 0 else None
+
+
+def _refusal(
+    endpoint: str, status: int, complaint: Complaint, verdict: ChargeVerdict
+) -> ProviderError:
+    if complaint.error_type in _CONTENT_TYPES:
+        return _content_rejected(endpoint, complaint, verdict)
+    code, next_action = _REFUSALS[status]
+    if status == HTTPStatus.FORBIDDEN and "balance" in complaint.text.lower():
+        code, next_action = _REFUSALS[402]
+    return ProviderError(
+        f"Fal refused the request for {endpoint} with {_status_words(status)}"
+        f"{_because(complaint)}.",
+        code=code,
+        next_action=next_action,
+        charge=verdict,
+        stops_the_line=code in _STOPS_THE_LINE,
+    )
+
+
+def _content_rejected(endpoint: str, complaint: Complaint, verdict: ChargeVerdict) -> ProviderError:
+    return ProviderError(
+        f"The content check of {endpoint} refused the scene{_because(complaint)}.",
+        code="content_rejected",
+        next_action="Reword the scene's prompt.",
+        charge=verdict,
+    )
+
+
+def _verdict(complaint: Complaint, headers: Mapping[str, str]) -> ChargeVerdict:
+    units = billable_units(headers)
+    if units is not None:
+        return "charged" if units > 0 else "not_charged"
+    if complaint.error_type is not None and complaint.error_type.startswith(_NEVER_RAN):
+        return "not_charged"
+    return "unknown"
+
+
+def _failure_code(error_type: str | None) -> str:
+    if error_type is None:
+        return "generation_failed"
+    return "runner_failed" if error_type.startswith("runner_") else clean_code(error_type)
+
+
+def clean_code(error_type: str) -> str:
+    """An error type as one of our codes, or the general one where it is not a plain word."""
+    return error_type if re.fullmatch(r"[a-z][a-z_]{2,40}", error_type) else "generation_failed"
+
+
+def _entry_text(entry: Mapping[str, Any]) -> str:
+    location = entry.get("loc")
+    place = ".".join(str(part) for part in location) if isinstance(location, list) else ""
+    return ": ".join(part for part in (place, str(entry.get("msg", ""))) if part)
+
+
+def _because(complaint: Complaint) -> str:
+    return f": {complaint.text.rstrip('.')}" if complaint.text else ""
+
+
+def _status_words(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

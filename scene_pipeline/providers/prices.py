@@ -1,0 +1,148 @@
+"""What pictures cost: the table that ships with the package, and the sums made from it.
+
+Belongs here: unit prices, estimates before and metered costs after a generation. Does not belong
+here: caps and reservations (the ledger's).
+
+The table (`prices.json`) is dated and can be overridden entry by entry. Amounts are whole
+millionths of a US dollar ("micros"): 0.003 USD = 3000.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, InvalidOperation
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, cast, get_args
+
+from scene_pipeline.errors import ConfigurationError
+
+PriceUnit = Literal["megapixel", "image", "second"]
+
+MICROS_PER_DOLLAR = 1_000_000
+PIXELS_PER_MEGAPIXEL = 1_000_000
+"""The smaller reading of a megapixel (the other is 1024 x 1024), so that an estimate, which is what
+caps reserve, is never below what is charged."""
+
+_FREE_PROVIDERS = frozenset({"offline"})
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one unit of a model's output costs."""
+
+    unit_price: Decimal
+    """US dollars."""
+    unit: PriceUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request will cost, as far as it can be known before."""
+
+    amount_micros: int
+    """Millionths of a US dollar; 0 where `is_known` is False."""
+    unit: PriceUnit | None
+    unit_price: Decimal | None
+    """US dollars; frozen with the request, so that the metered units can be priced later."""
+    is_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """Unit prices by provider and endpoint."""
+
+    as_of: date
+    """The day the shipped prices were read."""
+    prices: Mapping[tuple[str, str], Price]
+
+    @classmethod
+    def load(cls, override_file: Path | None = None) -> "PriceTable":
+        """Read the shipped table, and a file of the same form whose entries win over it.
+
+        Raises:
+            ConfigurationError: The override file cannot be read or holds something else.
+        """
+        shipped = files("scene_pipeline.providers").joinpath("prices.json").read_text("utf-8")
+        as_of, prices = _parse(json.loads(shipped))
+        if override_file is None:
+            return cls(as_of, MappingProxyType(prices))
+        try:
+            as_of, overrides = _parse(json.loads(override_file.read_text("utf-8")))
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            InvalidOperation,
+        ) as error:
+            message = f"The price table {override_file} cannot be used ({type(error).__name__})."
+            raise ConfigurationError(
+                message,
+                code="prices_invalid",
+                next_action="Give it the form of scene_pipeline/providers/prices.json.",
+            ) from error
+        return cls(as_of, MappingProxyType({**prices, **overrides}))
+
+    def estimate(
+        self, provider: str, endpoint: str, width: int, height: int, images: int = 1
+    ) -> Estimate:
+        """Price a request before it is made.
+
+        Fal bills models priced by the megapixel "by rounding up to the nearest megapixel" (the
+        models' pages), for each picture. Models billed by compute time cannot be priced before.
+
+        Args:
+            provider: Name of the provider; the offline one is free.
+            endpoint: The provider's name of the model.
+            width: Pixels.
+            height: Pixels.
+            images: Number of pictures.
+        """
+        if provider in _FREE_PROVIDERS:
+            return Estimate(0, "image", Decimal(0), is_known=True)
+        price = self.prices.get((provider, endpoint))
+        if price is None:
+            return Estimate(0, None, None, is_known=False)
+        if price.unit == "second":
+            return Estimate(0, price.unit, price.unit_price, is_known=False)
+        units = images if price.unit == "image" else images * _megapixels(width, height)
+        amount = metered_cost_micros(units, price.unit_price)
+        return Estimate(amount, price.unit, price.unit_price, is_known=True)
+
+
+def metered_cost_micros(billable_units: float, unit_price: Decimal) -> int:
+    """What metered units cost at the price that was frozen when the request was made.
+
+    Args:
+        billable_units: As the provider told them, in the unit of the model's price.
+        unit_price: US dollars for one unit.
+
+    Returns:
+        Millionths of a US dollar, rounded half up.
+    """
+    amount = Decimal(str(billable_units)) * unit_price * MICROS_PER_DOLLAR
+    return int(amount.quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _megapixels(width: int, height: int) -> int:
+    exact = Decimal(width * height) / PIXELS_PER_MEGAPIXEL
+    return int(exact.quantize(Decimal(1), ROUND_CEILING))
+
+
+def _parse(document: Mapping[str, object]) -> tuple[date, dict[tuple[str, str], Price]]:
+    as_of = date.fromisoformat(str(document["as_of"]))
+    prices: dict[tuple[str, str], Price] = {}
+    providers = cast("Mapping[str, Mapping[str, Mapping[str, str]]]", document["prices"])
+    for provider, endpoints in providers.items():
+        for endpoint, entry in endpoints.items():
+            unit_price = Decimal(str(entry["unit_price"]))
+            unit = entry["unit"]
+            if unit not in get_args(PriceUnit) or not unit_price.is_finite() or unit_price < 0:
+                message = f"{endpoint} has no usable price"
+                raise ValueError(message)
+            prices[provider, endpoint] = Price(unit_price, cast("PriceUnit", unit))
+    return as_of, prices

@@ -1,0 +1,116 @@
+"""What is to be done about a scene, decided from plain facts.
+
+Belongs here: the rules of *ensure* and *regenerate*. Does not belong here: reading the facts and
+carrying the decision out (`pipeline.plan`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Action = Literal["generate", "resume", "keep", "republish", "stale", "failed", "invalid"]
+"""generate: a new picture, or the failed one again where nothing was charged for it. resume: finish
+the open generation. keep: nothing. republish: the document lost its frame's URL; write it again.
+stale, failed, invalid: nothing, and say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastFailure:
+    """How the scene's newest generation failed."""
+
+    is_same_content: bool
+    """Whether it was made from what the document holds now."""
+    is_retryable: bool
+    is_uncharged: bool
+    """Whether it is proven that nothing was charged for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The facts a decision needs."""
+
+    is_valid: bool
+    is_locked: bool
+    has_frame: bool
+    is_stale: bool
+    stale_causes: Sequence[str]
+    has_open_generation: bool
+    has_request: bool
+    is_in_document: bool
+    """Whether the document's start frame is the current version's URL."""
+    last_failure: LastFailure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and why in words that are shown."""
+
+    action: Action
+    reason: str
+
+
+_CAUSES = {
+    "prompt": "prompt",
+    "expanded_prompt": "style or characters",
+    "negative_prompt": "negative prompt",
+    "references": "references",
+    "size": "size",
+    "expansion_version": "way prompts are expanded",
+}
+
+
+def readable_causes(parts: Sequence[str]) -> list[str]:
+    """Name the parts of a scene's content that changed, as people call them.
+
+    The expanded prompt always changes along with the scene's own words, so it is named only when
+    they did not.
+    """
+    shown = [part for part in parts if part != "expanded_prompt" or "prompt" not in parts]
+    return [_CAUSES.get(part, part) for part in shown] or ["content"]
+
+
+def decide(standing: Standing, *, regenerate: bool, refresh_stale: bool) -> Decision:
+    """Choose what happens to one scene.
+
+    Args:
+        standing: Where it stands.
+        regenerate: Whether a new version was asked for explicitly (the mode).
+        refresh_stale: Whether edited scenes may be bought again.
+    """
+    if not standing.is_valid:
+        return Decision("invalid", "the document's entry cannot be used")
+    if standing.has_open_generation:
+        return Decision("resume", "an unfinished generation is taken up")
+    if standing.is_locked and standing.has_frame:
+        return _keep(standing, "locked: never replaced")
+    if regenerate or standing.has_request:
+        return Decision("generate", "a new version was asked for")
+    if standing.has_frame:
+        return _with_frame(standing, refresh_stale=refresh_stale)
+    return _without_frame(standing)
+
+
+def _with_frame(standing: Standing, *, refresh_stale: bool) -> Decision:
+    if not standing.is_stale:
+        return _keep(standing, "up to date")
+    causes = " and ".join(readable_causes(standing.stale_causes))
+    if refresh_stale:
+        return Decision("generate", f"edited since: {causes}")
+    return Decision("stale", f"edited since: {causes}")
+
+
+def _without_frame(standing: Standing) -> Decision:
+    failure = standing.last_failure
+    if failure is None or not failure.is_same_content:
+        return Decision("generate", "no frame yet")
+    if failure.is_uncharged:
+        return Decision("generate", "the last attempt failed and cost nothing")
+    if failure.is_retryable:
+        return Decision("generate", "the last attempt failed and may be repeated")
+    return Decision("failed", "the last attempt failed for good")
+
+
+def _keep(standing: Standing, reason: str) -> Decision:
+    if standing.is_in_document:
+        return Decision("keep", reason)
+    return Decision("republish", "the document does not hold its frame's URL")

@@ -1,0 +1,114 @@
+"""What every store asks of a key and of the bytes that come with it.
+
+Belongs here: checks that are the same for all stores, and the closed list of types that a key's
+extension stands for. Does not belong here: how keys are built (`scenes.identity`).
+
+Keys are our own, so these checks never fire in a sound program. They stand in every store because
+a key becomes a path on disk and a part of a URL, and one unsound caller is enough.
+"""
+
+import hashlib
+import re
+
+from scene_pipeline.errors import StorageError
+from scene_pipeline.scenes.identity import is_storage_key
+
+MAX_OBJECT_BYTES = 256 * 1024 * 1024
+"""Stores hold one object in memory at a time: this is what bounds that memory."""
+OCTET_STREAM = "application/octet-stream"
+CONTENT_TYPES = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "json": "application/json",
+    "txt": "text/plain",
+}
+"""The types that are stored under their own name; everything else is `application/octet-stream`.
+
+HTML and SVG are missing on purpose: both run scripts in the reader's browser.
+"""
+
+_HIDDEN_PART = re.compile(r"(^|/)\.")
+_CONTENT_NAMED = re.compile(r"_([0-9a-f]{16,64})\.[a-z0-9]{2,5}")
+
+
+def check_key(key: str) -> str:
+    """Give back a key that is safe as a path and in a URL.
+
+    Raises:
+        StorageError: code "key_invalid"; parts that start with a dot are refused too, since the
+            local store keeps its unfinished files under such names.
+    """
+    if not is_storage_key(key) or _HIDDEN_PART.search(key):
+        raise StorageError(f"{key[:80]!r} is not a storage key.", code="key_invalid")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Give back a prefix that some storage key could start with; "" stands for all keys.
+
+    Raises:
+        StorageError: code "key_invalid".
+    """
+    check_key(f"{prefix}x")
+    return prefix
+
+
+def check_object(key: str, data: bytes, content_type: str, sha256: str) -> None:
+    """Check everything that can be known before bytes are sent anywhere.
+
+    Raises:
+        StorageError: code "key_invalid", "object_too_large", "checksum_mismatch" or
+            "content_type_mismatch" (the key's extension stands for another type).
+    """
+    check_key(key)
+    check_size(key, len(data))
+    if hashlib.sha256(data).hexdigest() != sha256:
+        message = f"The bytes for {key} do not have the sha256 that was announced."
+        raise StorageError(message, code="checksum_mismatch")
+    expected = content_type_of(key)
+    if content_type != expected:
+        message = f"{key} stands for {expected}, not for {content_type[:80]}."
+        raise StorageError(message, code="content_type_mismatch")
+
+
+def check_size(key: str, size_bytes: int) -> None:
+    """Refuse an object that must not be held in memory.
+
+    Raises:
+        StorageError: code "object_too_large".
+    """
+    if size_bytes > MAX_OBJECT_BYTES:
+        message = f"{key} has {size_bytes} bytes; at most {MAX_OBJECT_BYTES} are stored."
+        raise StorageError(message, code="object_too_large")
+
+
+def content_type_of(key: str) -> str:
+    """The type that a key's extension stands for, from a closed list."""
+    _, dot, extension = key.rpartition(".")
+    return CONTENT_TYPES.get(extension, OCTET_STREAM) if dot else OCTET_STREAM
+
+
+def content_digest_in(key: str) -> str | None:
+    """The hex digits of the content's sha256 that a key carries, where it is named for its content.
+
+    Such a key can never stand for other bytes, so its answer may be cached for ever.
+    """
+    match = _CONTENT_NAMED.search(key)
+    return match.group(1) if match is not None and match.end() == len(key) else None
+
+
+def missing_object(key: str) -> StorageError:
+    """The error of reading an object that is not there."""
+    return StorageError(f"{key} is not in the object store.", code="object_missing")
+
+
+def foreign_object(key: str) -> StorageError:
+    """The error of writing where other bytes already are; objects are immutable."""
+    message = f"{key} already holds other bytes; stored objects are never overwritten."
+    return StorageError(
+        message,
+        code="object_exists",
+        next_action="Report this: keys carry the content's digest, so it should never happen.",
+    )

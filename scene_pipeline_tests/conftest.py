@@ -1,0 +1,89 @@
+"""Rules that hold for every test: its tier, its environment, and where it may connect.
+
+Belongs here: what is enforced everywhere. Does not belong here: servers, which live in `standins`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from scene_pipeline.settings import Settings
+
+pytest_plugins = ["scene_pipeline_tests.standins.postgres"]
+
+TIERS = ("unit", "contract", "integration", "defs", "end_to_end")
+SERVERLESS_TIERS = ("unit",)
+SERVER_MODULES = "scene_pipeline_tests.standins."
+"""Every fixture that is defined there starts a server or a database."""
+ROOT = Path(__file__).parent
+
+
+class ForbiddenConnectionError(RuntimeError):
+    """A test reached for the network. No OSError, so that no code under test takes it for one."""
+
+
+class _Connections:
+    """What the running test may connect to."""
+
+    is_loopback_allowed = True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fail the collection when a test sits in the wrong tier."""
+    complaints = [complaint for item in items if (complaint := _tier_complaint(item))]
+    if complaints:
+        raise pytest.UsageError("\n".join(sorted(set(complaints))))
+
+
+def _tier(item: pytest.Item) -> str:
+    path = item.path
+    return path.relative_to(ROOT).parts[0] if path.is_relative_to(ROOT) else ""
+
+
+def _tier_complaint(item: pytest.Item) -> str | None:
+    tier = _tier(item)
+    if tier not in TIERS:
+        return f"{item.nodeid} is in no tier: move it to one of {', '.join(TIERS)}."
+    if tier in SERVERLESS_TIERS and isinstance(item, pytest.Function):
+        for name, definitions in item._fixtureinfo.name2fixturedefs.items():
+            if any(one.func.__module__.startswith(SERVER_MODULES) for one in definitions):
+                return f"{item.nodeid} asks for the server {name!r}: move it out of {tier}/."
+    return None
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the developer's shell and no .env reaches the program under test."""
+    for name, field in Settings.model_fields.items():
+        monkeypatch.delenv(str(field.validation_alias or name), raising=False)
+    for name in os.environ:
+        if name.startswith("PG") or name == "DAGSTER_HOME":
+            monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+@pytest.fixture(autouse=True)
+def _bounded_connections(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unit tests open no connection at all."""
+    is_allowed = _tier(request.node) not in SERVERLESS_TIERS
+    monkeypatch.setattr(_Connections, "is_loopback_allowed", is_allowed)
+
+
+def _refuse_connection(event: str, arguments: tuple[object, ...]) -> None:
+    if event != "socket.connect":
+        return
+    address = arguments[1]
+    if not _Connections.is_loopback_allowed:
+        raise ForbiddenConnectionError(f"A unit test tried to connect to {address!r}.")
+    if isinstance(address, tuple) and not _is_loopback(str(address[0])):
+        raise ForbiddenConnectionError(f"A test tried to leave this machine: {address!r}.")
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+# An audit hook cannot be removed or patched away; it sees every connection of Python's own sockets.
+sys.addaudithook(_refuse_connection)
