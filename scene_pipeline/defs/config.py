@@ -10,7 +10,7 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field
 
-from scene_pipeline.pipeline.orders import Overrides
+from scene_pipeline.scenes.requests import RequestOverrides
 
 
 class FramesConfig(dg.Config):
@@ -52,9 +52,9 @@ class FramesConfig(dg.Config):
     )
 
     @property
-    def overrides(self) -> Overrides:
+    def overrides(self) -> RequestOverrides:
         """The fields that win over document and settings."""
-        return Overrides(
+        return RequestOverrides(
             provider=self.provider,
             model=self.model,
             image_size=self.image_size,

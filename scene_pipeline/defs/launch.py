@@ -31,13 +31,13 @@ from scene_pipeline.defs.partitions import (
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.pipeline.orders import (
     Mode,
-    Overrides,
     SceneOutcome,
     SceneRef,
     StreamEvent,
 )
 from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.scenes.identity import partition_key, project_partition_key
+from scene_pipeline.scenes.requests import RequestOverrides
 
 # Tags that Dagster itself reads: what a run materializes.
 _PARTITION_TAG = "dagster/partition"
@@ -82,7 +82,7 @@ def launch_frames(
     scene_ids: Sequence[str],
     *,
     mode: Mode,
-    overrides: Overrides | None = None,
+    overrides: RequestOverrides | None = None,
     refresh_stale: bool = False,
     max_cost_usd: Decimal | None = None,
     tags: Mapping[str, str] | None = None,
@@ -118,7 +118,7 @@ def launch_frames(
     run_ids: list[str] = []
     for scene_range in ranges:
         rest = None if max_cost_usd is None else max(max_cost_usd - watch.cost_usd, Decimal(0))
-        config = frames_config(mode, overrides or Overrides(), refresh_stale, rest)
+        config = frames_config(mode, overrides or RequestOverrides(), refresh_stale, rest)
         run_tags = {**_range_tags(scene_range), PROJECT_TAG: project_key, **(tags or {})}
         run_ids.append(_execute(job, instance, run_tags, {"stream_frames": config}))
     return LaunchResult(tuple(run_ids), tuple(watch.outcomes.values()))
@@ -147,7 +147,7 @@ def launch_storyboard(
 
 
 def frames_config(
-    mode: Mode, overrides: Overrides, refresh_stale: bool, max_cost_usd: Decimal | None
+    mode: Mode, overrides: RequestOverrides, refresh_stale: bool, max_cost_usd: Decimal | None
 ) -> FramesConfig:
     """The launchpad's fields for what a command was given."""
     return FramesConfig(

@@ -18,6 +18,8 @@ import dagster as dg
 
 from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
 from scene_pipeline.settings import Settings, load_settings
+from scene_pipeline.storage.base import ObjectStore
+from scene_pipeline.storage.registry import build_store, parse_storage_url
 
 if TYPE_CHECKING:
     from scene_pipeline.pipeline.background import BackgroundStream
@@ -43,21 +45,23 @@ class PipelineRuntime:
         """Start working on an order in a thread with a loop of its own; close it when done."""
         from scene_pipeline.pipeline.background import BackgroundStream  # noqa: PLC0415  # heavy
 
-        return BackgroundStream(order, self.settings, self.database_url)
+        return BackgroundStream(order, self.settings, self.database_url, store=self._store())
 
     def observe(self, event: StreamEvent) -> None:
         """Tell the observer, where there is one."""
         if self.observer is not None:
             self.observer(event)
 
-    def make_storyboard(self, project_key: str) -> "StoryboardFacts":
-        """Draw and store the contact sheet of a project."""
+    def make_storyboard(self, project_key: str, run_id: str) -> "StoryboardFacts":
+        """Draw, store and record the contact sheet of a project."""
         from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
         from scene_pipeline.pipeline.storyboard import make_storyboard  # noqa: PLC0415
 
         async def draw() -> "StoryboardFacts":
-            async with open_services(self.settings, self.database_url) as services:
-                return await make_storyboard(project_key, services)
+            async with open_services(
+                self.settings, self.database_url, store=self._store()
+            ) as services:
+                return await make_storyboard(project_key, services, run_id=run_id)
 
         return asyncio.run(draw())
 
@@ -68,6 +72,34 @@ class PipelineRuntime:
         )
 
         return projects_with_stale_storyboards(self.database_url, limit)
+
+    def _store(self) -> ObjectStore | None:
+        """The S3 store, on dagster-aws's resource; None leaves other stores to the settings."""
+        if parse_storage_url(self.settings.resolved_storage_url).kind != "s3":
+            return None
+        from dagster_aws.s3 import S3Resource  # noqa: PLC0415  # 0.5 s of CPU
+
+        from scene_pipeline.storage.s3_client import (  # noqa: PLC0415
+            S3Connection,
+            build_s3_client,
+        )
+
+        resource = S3Resource(
+            endpoint_url=self.settings.s3_endpoint_url,
+            region_name=self.settings.s3_region,
+            aws_access_key_id=self.settings.s3_access_key_id,
+            aws_secret_access_key=self.settings.s3_secret_access_key,
+        )
+        # Its own client takes no checksum mode, CA file or proxy: these are set in one place.
+        connection = S3Connection(
+            endpoint_url=resource.endpoint_url,
+            region_name=resource.region_name,
+            access_key_id=resource.aws_access_key_id,
+            secret_access_key=resource.aws_secret_access_key,
+            session_token=resource.aws_session_token,
+            profile_name=resource.profile_name,
+        )
+        return build_store(self.settings, s3_client=build_s3_client(self.settings, connection))
 
 
 class PipelineResource(dg.ConfigurableResource[PipelineRuntime]):

@@ -30,7 +30,7 @@ def storyboard(
     project_key = parse_project_partition_key(context.partition_key)
     if PROJECT_TAG not in context.run.tags:
         context.instance.add_run_tags(context.run.run_id, {PROJECT_TAG: project_key})
-    sheet = pipeline.make_storyboard(project_key)
+    sheet = pipeline.make_storyboard(project_key, context.run.run_id)
     metadata: dict[str, dg.MetadataValue] = {
         "url": dg.MetadataValue.url(sheet.url),
         "project": dg.MetadataValue.text(project_key),

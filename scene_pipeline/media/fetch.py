@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from urllib.parse import urljoin
 
 import httpcore
 
@@ -31,6 +30,7 @@ from scene_pipeline.media.network import (
     resolve_with_system,
 )
 from scene_pipeline.media.proxy import read_proxy
+from scene_pipeline.media.redirects import as_redirect_error, next_hop, redirect_error
 from scene_pipeline.media.responses import (
     REDIRECT_STATUSES,
     Headers,
@@ -44,7 +44,7 @@ from scene_pipeline.media.transport_errors import (
     explain_transport_error,
     over_deadline,
 )
-from scene_pipeline.media.urls import MAX_URL_CHARACTERS, CheckedUrl, UrlPolicy, check_url
+from scene_pipeline.media.urls import CheckedUrl, UrlPolicy, check_url
 
 OnBytes = Callable[[int, int | None], None]
 """Told bytes received so far and, where declared, the whole size."""
@@ -185,37 +185,19 @@ class SafeFetcher:
                     answer = self._request(target, deadline, on_bytes)
                 except FetchError as error:
                     if hop:
-                        raise _as_redirect_error(error) from error
+                        raise as_redirect_error(error) from error
                     raise
                 if isinstance(answer, _Body):
                     seconds = self._clock() - started
                     return FetchedBytes(answer.data, answer.declared, target.redacted, seconds)
-                target = self._next_hop(target, answer.location)
+                target = next_hop(target, answer.location, self._policy)
                 if target.text in seen:
-                    raise _redirect_error("redirect_loop", "goes round in a circle")
+                    raise redirect_error("loop", "goes round in a circle")
                 seen.add(target.text)
-        raise _redirect_error("redirect_too_many", "is longer than is followed")
+        raise redirect_error("too_many", "is longer than is followed")
 
     def _reach(self, host: str, port: int) -> Reach:
         return "trusted" if self._policy.trusts(host, port) else "public"
-
-    def _next_hop(self, origin: CheckedUrl, location: str) -> CheckedUrl:
-        if not location:
-            raise _redirect_error("redirect_missing_location", "names no target")
-        if len(location) > MAX_URL_CHARACTERS:
-            raise _redirect_error("redirect_invalid_url", "names a target that is too long")
-        try:
-            target = check_url(urljoin(origin.text, location), self._policy)
-        except ValueError as error:
-            raise _redirect_error("redirect_invalid_url", "names no valid target") from error
-        except FetchError as error:
-            raise _as_redirect_error(error) from None
-        if origin.scheme == "https" and target.scheme != "https":
-            raise _redirect_error("redirect_blocked_scheme", "leaves https")
-        # a public server has no business pointing into a private network, trusted or not
-        if target.is_trusted_private and not origin.is_trusted_private:
-            raise _redirect_error("redirect_blocked_host", "leads into a private network")
-        return target
 
     def _request(
         self, target: CheckedUrl, deadline: Deadline, on_bytes: OnBytes | None
@@ -305,18 +287,3 @@ def _beginning(response: httpcore.Response) -> str:
     except TRANSPORT_ERRORS:
         return ""
     return _UNPRINTABLE.sub(b" ", chunk[:480]).decode("ascii")[:120]
-
-
-def _redirect_error(code: str, problem: str) -> FetchError:
-    return FetchError(f"The redirect {problem}.", code=code)
-
-
-def _as_redirect_error(error: FetchError) -> FetchError:
-    """Mark a refusal as one that a redirect led to; other errors stay what they are."""
-    if not error.error_code.startswith(("blocked_", "invalid_url")):
-        return error
-    return FetchError(
-        f"A redirect was refused: {error.message}",
-        code=f"redirect_{error.error_code}",
-        next_action=error.next_action,
-    )

@@ -48,6 +48,7 @@ _STYLES = (
     CellStyle(200, 8, 12, 14, 11, 11, 9),
     CellStyle(112, 4, 8, 11, 0, 0, 6),
     CellStyle(72, 2, 4, 9, 0, 0, 4),
+    CellStyle(52, 2, 3, 8, 0, 0, 3),  # 5000 upright frames
 )
 
 

@@ -141,6 +141,11 @@ def check_url(url: str, policy: UrlPolicy) -> CheckedUrl:
     return CheckedUrl(checked_scheme, host, port, target, is_trusted)
 
 
+def has_forbidden_characters(text: str) -> bool:
+    """Whether a text holds what no URL does: spaces, backslashes, invisible characters."""
+    return "\\" in text or any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in text)
+
+
 def _refused(code: str, message: str, next_action: str | None = None) -> FetchError:
     return FetchError(
         message, code=code, next_action=next_action or "Give an https URL of an allowed host."
@@ -157,7 +162,7 @@ def _split_scheme(url: str) -> tuple[str, str]:
         raise _invalid("it is empty")
     if len(url) > MAX_URL_CHARACTERS:
         raise _invalid(f"it is longer than {MAX_URL_CHARACTERS} characters")
-    if "\\" in url or any(unicodedata.category(char) in _FORBIDDEN_CATEGORIES for char in url):
+    if has_forbidden_characters(url):
         raise _invalid("it holds a space, a backslash or an invisible character")
     if url.startswith("//"):
         raise _refused("blocked_scheme", "The URL names no scheme; only https URLs are fetched.")

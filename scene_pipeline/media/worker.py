@@ -26,7 +26,7 @@ from scene_pipeline.media.contact_sheet import SheetCell, draw_contact_sheet, re
 from scene_pipeline.media.inspection import InspectionOrder, inspect_image
 from scene_pipeline.media.messages import read_message, write_message
 
-Answer = tuple[Mapping[str, Any], Sequence[bytes]]
+Answer = tuple[dict[str, Any], Sequence[bytes]]
 Handler = Callable[[Mapping[str, Any], Sequence[bytes]], Answer]
 
 
@@ -47,8 +47,9 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
     _limit_process(limits["memory_bytes"])
     while (message := read_message(jobs)) is not None:
         header, parts = message
-        _limit_cpu(int(header.get("cpu_seconds", limits["cpu_seconds"])))
-        is_last = False
+        _limit_cpu(limits["cpu_seconds"])
+        answer: dict[str, Any]
+        blobs: Sequence[bytes]
         try:
             answer, blobs = handlers[header["job"]](header, parts)
         except ImageError as error:
@@ -56,10 +57,10 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
         except MemoryError:
             # the heap is in an unknown state: the next job gets a fresh process
             answer, blobs = _error("It takes too much memory.", "decode_resource", True), ()
-            is_last = True
+            answer["is_last"] = True
         del message, parts
         write_message(answers, answer, blobs)
-        if is_last:
+        if answer.get("is_last"):
             return
 
 

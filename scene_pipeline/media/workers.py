@@ -7,87 +7,19 @@ replaced; its job ends as `decode_resource`, every other job goes on.
 Belongs here: processes and their supervision. Does not belong here: Pillow (`media.inspection`).
 """
 
-import contextlib
 import hashlib
-import json
-import os
 import queue
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
-import scene_pipeline
 from scene_pipeline.errors import ImageError
 from scene_pipeline.media.formats import CONTENT_TYPES, EXTENSIONS, ImageFormat
-from scene_pipeline.media.messages import BrokenMessageError, read_message, write_message
+from scene_pipeline.media.images import ContactSheet, InspectedImage, WorkerLimits
 from scene_pipeline.media.sheet_cells import SheetCell, check_cells
-
-# Where the interpreter's own libraries may lie; nothing else of the environment is handed on.
-_HANDED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_START = "import sys; sys.path.append(sys.argv[1]); from {module} import main; main()"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerLimits:
-    """Bounds of each worker and each job."""
-
-    memory_bytes: int = 1536 * 2**20
-    """Address space of a worker. 50 megapixels take 200 MB decoded, turned ones twice that."""
-    cpu_seconds: int = 20
-    """Processor time of one job."""
-    wall_seconds: float = 30.0
-    """Time from handing a job over to its answer."""
-    queue_seconds: float = 300.0
-    """Longest wait for an idle worker."""
-    jobs_per_worker: int = 200
-    """Jobs after which a worker is replaced, so that nothing it leaks adds up."""
-    max_pixels: int = 50_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedImage:
-    """A picture that is accepted, as it is to be stored."""
-
-    data: bytes = field(repr=False)
-    """The clean file, with our metadata block where that was asked for."""
-    content_type: str
-    """By the bytes, whatever was declared: image/png, image/jpeg or image/webp."""
-    extension: str
-    """png, jpg or webp."""
-    width: int
-    """Pixels, as shown: after the orientation was applied."""
-    height: int
-    sha256: str
-    """Of `data`, lower-case hex."""
-    is_reencoded: bool
-    """Whether the pixels are not the original's: only where the picture had to be turned."""
-    is_blank: bool
-    """Whether it shows a single colour."""
-    thumbnail: bytes = field(repr=False)
-    """JPEG of at most 12 KiB, 320 pixels on its longer side."""
-    notes: tuple[str, ...] = ()
-    """What was found and done: trailing_bytes_cut, metadata_stripped, orientation_applied,
-    size_differs."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContactSheet:
-    """A drawn overview of a project's frames."""
-
-    png: bytes = field(repr=False)
-    preview: bytes = field(repr=False)
-    """JPEG of at most 40,000 bytes, for inline display."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels, as the PNG's header says."""
-        return int.from_bytes(self.png[16:20], "big"), int.from_bytes(self.png[20:24], "big")
+from scene_pipeline.media.worker_process import WorkerProcess, resource_error
 
 
 class ImageWorkers:
@@ -111,11 +43,11 @@ class ImageWorkers:
     ) -> None:
         self._limits = limits or WorkerLimits()
         self._worker_module = worker_module
-        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._idle: queue.LifoQueue[WorkerProcess | None] = queue.LifoQueue()
         for _ in range(count):
             self._idle.put(None)
         self._lock = threading.Lock()
-        self._living: set[_Worker] = set()
+        self._living: set[WorkerProcess] = set()
         self._is_closed = False
 
     def __enter__(self) -> "ImageWorkers":
@@ -213,16 +145,17 @@ class ImageWorkers:
         try:
             worker = self._idle.get(timeout=self._limits.queue_seconds)
         except queue.Empty:
-            raise _resource_error("All workers are busy with other pictures") from None
+            raise resource_error("All workers are busy with other pictures") from None
         try:
-            if worker is None:
+            if worker is None or worker.is_dead:
+                self._discard(worker)
                 worker = self._start()
             answer, answer_parts = worker.run(header, parts, self._limits.wall_seconds)
         except BaseException:
             self._discard(worker)
             self._idle.put(None)
             raise
-        if worker.jobs_done >= self._limits.jobs_per_worker or worker.is_dead:
+        if worker.jobs_done >= self._limits.jobs_per_worker or answer.pop("is_last", False):
             self._discard(worker)
             worker = None
         self._idle.put(worker)
@@ -230,102 +163,16 @@ class ImageWorkers:
             raise ImageError(**answer["error"])
         return answer, answer_parts
 
-    def _start(self) -> "_Worker":
+    def _start(self) -> WorkerProcess:
         with self._lock:
             if self._is_closed:
-                raise _resource_error("The workers are closed")
-            worker = _Worker(self._worker_module, self._limits)
+                raise resource_error("The workers are closed")
+            worker = WorkerProcess(self._worker_module, self._limits)
             self._living.add(worker)
             return worker
 
-    def _discard(self, worker: "_Worker | None") -> None:
+    def _discard(self, worker: WorkerProcess | None) -> None:
         if worker is not None:
             with self._lock:
                 self._living.discard(worker)
             worker.end()
-
-
-class _Worker:
-    """One child process and the pipes to it; used by one thread at a time."""
-
-    def __init__(self, module: str, limits: WorkerLimits) -> None:
-        root = str(Path(scene_pipeline.__file__).parent.parent)
-        child_limits = {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds}
-        try:
-            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [
-                    sys.executable, "-I", "-c", _START.format(module=module),
-                    root, json.dumps(child_limits),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={name: os.environ[name] for name in _HANDED_ON if name in os.environ},
-                cwd="/",
-                # a session of its own: Ctrl-C in the terminal is for the parent to handle
-                start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise _resource_error("No worker could be started") from error
-        self.jobs_done = 0
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether the child has ended."""
-        return self._process.poll() is not None
-
-    def run(
-        self, header: Mapping[str, Any], parts: Sequence[bytes], wall_seconds: float
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        """Hand one job over and wait for its answer.
-
-        Raises:
-            ImageError: decode_resource: the child died or was killed, whatever the reason.
-        """
-        jobs, answers = self._process.stdin, self._process.stdout
-        assert jobs is not None  # noqa: S101  # both are pipes: narrows the types
-        assert answers is not None  # noqa: S101
-        is_late = threading.Event()
-
-        def kill() -> None:
-            is_late.set()
-            self._process.kill()
-
-        # killing the child ends the write or read that waits for it
-        clock = threading.Timer(wall_seconds, kill)
-        clock.daemon = True
-        clock.start()
-        try:
-            write_message(jobs, header, parts)
-            answer = read_message(answers)
-        except (OSError, ValueError, BrokenMessageError) as error:
-            raise self._death(is_late.is_set()) from error
-        finally:
-            clock.cancel()
-        if answer is None:
-            raise self._death(is_late.is_set())
-        self.jobs_done += 1
-        return answer
-
-    def end(self) -> None:
-        """Kill the child and release its pipes; it holds nothing that is worth a farewell."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-
-    def _death(self, is_late: bool) -> ImageError:
-        self._process.kill()
-        status = self._process.wait()
-        if is_late:
-            return _resource_error("The picture took too long to decode")
-        if status == -signal.SIGXCPU:
-            return _resource_error("The picture took too much processor time to decode")
-        cause = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return _resource_error(f"The decoder ended with {cause}")
-
-
-def _resource_error(message: str) -> ImageError:
-    return ImageError(f"{message}.", code="decode_resource", retryable=True)

@@ -81,10 +81,10 @@ async def _submit(
     context: RunContext, provider: ImageProvider, generation: Generation
 ) -> Generation:
     services = context.services
-    if context.stopped_by is not None:
-        raise context.stopped_by
     _refuse_unknown_price(context, provider, generation)
     async with context.submits:
+        if context.stopped_by is not None:
+            raise context.stopped_by
         async with services.pool.connection() as conn:
             permitted = await ledger.permit_payment(
                 conn, generation, context.caps(generation), context.order.run_id

@@ -14,6 +14,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
+import httpx
+
 from scene_pipeline.errors import ConfigurationError, ProviderError
 from scene_pipeline.providers.base import (
     Capabilities,
@@ -27,7 +29,6 @@ from scene_pipeline.providers.base import (
 from scene_pipeline.providers.fal_addresses import (
     checked_endpoint,
     is_fal_url,
-    read_submission,
     request_urls,
 )
 from scene_pipeline.providers.fal_arguments import build_arguments
@@ -115,27 +116,19 @@ class FalProvider:
         arguments = build_arguments(request)
         with self._guard.one_send():
             try:
-                handle = self._client.submit(endpoint, arguments)
+                self._client.submit(endpoint, arguments)
             except ProviderError:
                 raise
             except Exception as error:
                 # Whatever goes wrong once the POST has left must not look like a refusal, and
                 # whatever goes wrong before must not look like a payment.
-                if self._guard.is_spent:
+                if self._guard.is_spent or isinstance(error, httpx.HTTPError):
                     what = f"the answer could not be read ({type(error).__name__})"
                     raise ambiguous_submit(endpoint, what) from error
                 raise _not_sent(endpoint, error) from error
-        submission = read_submission(
-            endpoint,
-            {
-                "request_id": handle.request_id,
-                "status_url": handle.status_url,
-                "response_url": handle.response_url,
-                "cancel_url": handle.cancel_url,
-            },
-        )
+            submission = self._guard.accepted
         if submission is None:
-            raise ambiguous_submit(endpoint, "its answer names no request id")
+            raise ambiguous_submit(endpoint, "fal-client did not send it through the guard")
         return submission
 
     def poll(self, request: ImageRequest, submission: Submission) -> Progress:

@@ -159,6 +159,8 @@ def failed_request(
         f"Fal ended the request for {endpoint} without a picture{_because(complaint)}.",
         code=_failure_code(complaint.error_type),
         next_action="Run again: a new attempt is made where nothing was charged.",
+        # This request is over, but another one may well find a runner.
+        retryable=(complaint.error_type or "").startswith(_NEVER_RAN),
         charge=_verdict(complaint, headers),
     )
 

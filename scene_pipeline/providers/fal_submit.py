@@ -10,17 +10,18 @@ again (`fal_transport`).
 """
 
 import functools
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import httpx
 
 from scene_pipeline.errors import ConfigurationError
+from scene_pipeline.providers.base import Submission
 from scene_pipeline.providers.fal_addresses import read_submission
 from scene_pipeline.providers.fal_errors import Answer, ambiguous_submit, submit_refusal
 from scene_pipeline.providers.fal_transport import (
@@ -59,6 +60,7 @@ class SubmitGuard(httpx.BaseTransport):
     def one_send(self) -> Iterator[None]:
         """Permit one POST to the calling thread; a second one is held back whoever asks for it."""
         self._calls.sends_left = 1
+        self._calls.accepted = None
         try:
             yield
         finally:
@@ -68,6 +70,12 @@ class SubmitGuard(httpx.BaseTransport):
     def is_spent(self) -> bool:
         """Whether this thread's permit is used: from then on, any failure is ambiguous."""
         return getattr(self._calls, "sends_left", 0) == 0
+
+    @property
+    def accepted(self) -> Submission | None:
+        """What this thread's POST came to; None where none went through this guard."""
+        accepted: Submission | None = getattr(self._calls, "accepted", None)
+        return accepted
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the POST once; give fal-client an acceptance or raise an error of ours.
@@ -87,14 +95,9 @@ class SubmitGuard(httpx.BaseTransport):
         submission = read_submission(endpoint, body) if isinstance(body, dict) else None
         if submission is None:
             raise ambiguous_submit(endpoint, "its answer names no request id")
-        checked = {
-            "request_id": submission.request_id,
-            "status_url": submission.status_url,
-            "response_url": submission.response_url,
-            "cancel_url": submission.cancel_url,
-            "queue_position": submission.queue_position,
-        }
-        return httpx.Response(HTTPStatus.OK, content=json.dumps(checked).encode())
+        self._calls.accepted = submission
+        # fal-client's handle gets the checked addresses, whatever the answer named.
+        return httpx.Response(HTTPStatus.OK, json=asdict(submission))
 
     def _send_once(self, endpoint: str, request: httpx.Request) -> Answer:
         deadline = time.monotonic() + self._timeout_seconds

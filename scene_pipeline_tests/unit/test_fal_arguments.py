@@ -1,0 +1,81 @@
+"""What is sent to a Fal model depends on its family, and on nothing that was not asked for."""
+
+import pytest
+
+from scene_pipeline.providers.base import ImageRequest
+from scene_pipeline.providers.fal_arguments import build_arguments, nearest_aspect_ratio
+
+
+def request_for(endpoint: str, **changes: object) -> ImageRequest:
+    fields: dict[str, object] = {
+        "generation_id": "g",
+        "endpoint": endpoint,
+        "prompt": "A quiet harbour",
+        "seed": 7,
+        "width": 1024,
+        "height": 576,
+        "negative_prompt": "text, watermark",
+        "steps": 4,
+        "guidance": 3.5,
+        **changes,
+    }
+    return ImageRequest(**fields)  # type: ignore[arg-type]  # a factory with overrides
+
+
+def test_the_flux_family_gets_its_parameters_and_no_negative_prompt() -> None:
+    assert build_arguments(request_for("fal-ai/flux/schnell", output_format="png")) == {
+        "prompt": "A quiet harbour",
+        "seed": 7,
+        "image_size": {"width": 1024, "height": 576},
+        "num_images": 1,
+        "num_inference_steps": 4,
+        "guidance_scale": 3.5,
+        "output_format": "png",
+    }
+
+
+def test_what_was_not_asked_for_is_left_to_the_model() -> None:
+    sent = build_arguments(request_for("fal-ai/flux/dev", steps=None, guidance=None))
+
+    assert not {"num_inference_steps", "guidance_scale", "enable_safety_checker"} & sent.keys()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "absent"),
+    [
+        ("fal-ai/flux-pro/v1.1", {"num_inference_steps", "guidance_scale"}),
+        ("fal-ai/flux-pro/v1.1-ultra", {"image_size", "num_inference_steps"}),
+        ("fal-ai/flux-2-pro", {"num_images", "guidance_scale"}),
+        ("fal-ai/never-heard-of", {"negative_prompt"}),
+    ],
+)
+def test_parameters_a_family_does_not_take_are_left_out(endpoint: str, absent: set[str]) -> None:
+    assert not absent & build_arguments(request_for(endpoint)).keys()
+
+
+def test_families_that_take_a_negative_prompt_get_it() -> None:
+    sent = build_arguments(request_for("fal-ai/fast-sdxl"))
+
+    assert sent["negative_prompt"] == "text, watermark"
+
+
+def test_a_family_is_found_by_whole_segments_and_the_longest_prefix() -> None:
+    assert "image_size" in build_arguments(request_for("fal-ai/flux-pro/v1.1"))
+    ultra = build_arguments(request_for("fal-ai/flux-pro/v1.1-ultra"))
+    assert ultra["aspect_ratio"] == "16:9"
+
+
+def test_further_arguments_pass_through() -> None:
+    arguments = {"enable_safety_checker": False, "acceleration": "high"}
+    sent = build_arguments(request_for("fal-ai/flux/dev", arguments=arguments))
+
+    assert sent["enable_safety_checker"] is False
+    assert sent["acceleration"] == "high"
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [((1920, 1080), "16:9"), ((1024, 1024), "1:1"), ((900, 1600), "9:16"), ((1000, 760), "4:3")],
+)
+def test_a_size_in_pixels_becomes_the_nearest_ratio(size: tuple[int, int], name: str) -> None:
+    assert nearest_aspect_ratio(*size) == name

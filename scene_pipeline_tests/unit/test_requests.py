@@ -1,0 +1,188 @@
+"""Precedence: settings, project, scene, command."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from scene_pipeline.errors import UsageError
+from scene_pipeline.scenes.document import read_document
+from scene_pipeline.scenes.requests import (
+    RequestDefaults,
+    RequestOverrides,
+    ResolvedRequest,
+    resolve_request,
+)
+
+DEFAULTS = RequestDefaults(
+    provider="offline",
+    models={"offline": "offline/landscape", "fal": "fal-ai/flux/schnell"},
+    image_size="landscape_16_9",
+)
+
+
+def resolve(
+    project: dict[str, Any] | None = None,
+    scene: dict[str, Any] | None = None,
+    *,
+    defaults: RequestDefaults = DEFAULTS,
+    **overrides: Any,
+) -> ResolvedRequest:
+    """Resolve a film's only scene, given the `generation` of project and scene."""
+    document = read_document(
+        {
+            "style": "film still",
+            "generation": project,
+            "scenes": {"one": {"scene_frame_prompt": " A lighthouse. ", "generation": scene}},
+        }
+    )
+    return resolve_request(document, document.scenes[0], defaults, RequestOverrides(**overrides))
+
+
+def test_settings_hold_where_nothing_else_is_said() -> None:
+    request = resolve()
+    assert (request.provider, request.endpoint) == ("offline", "offline/landscape")
+    assert (request.width, request.height) == (1024, 576)
+    assert (request.seed, request.steps, request.guidance) == (None, None, None)
+    assert request.output_format == "jpeg"
+    assert request.explicit_parameters == {}
+    assert request.scene_prompt == " A lighthouse. "
+    assert request.prompt == request.expanded_prompt == "A lighthouse.\n\nStyle: film still"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "attribute"),
+    [
+        ("seed", (1, 2, 3), "seed"),
+        ("steps", (1, 2, 3), "steps"),
+        ("guidance", (1.5, 2.5, None), "guidance"),
+        ("output_format", ("png", "jpeg", None), "output_format"),
+        ("image_size", ("square", "64x64", "32x32"), "size"),
+        ("provider", ("fal", "offline", "fal"), "provider"),
+    ],
+)
+def test_scene_beats_project_and_the_command_beats_both(
+    name: str, values: tuple[Any, Any, Any], attribute: str
+) -> None:
+    in_project, in_scene, in_command = values
+    shown = {"square": "512x512"}
+
+    def value(**levels: Any) -> str:
+        return str(getattr(resolve(**levels), attribute))
+
+    assert value(project={name: in_project}) == shown.get(in_project, str(in_project))
+    assert value(project={name: in_project}, scene={name: in_scene}) == str(in_scene)
+    if in_command is not None:
+        levels = {"project": {name: in_project}, "scene": {name: in_scene}, name: in_command}
+        assert value(**levels) == str(in_command)
+
+
+def test_a_seed_of_zero_is_a_seed() -> None:
+    assert resolve({"seed": 5}, {"seed": 0}).seed == 0
+    assert resolve({"seed": 5}, seed=0).explicit_parameters == {"seed": 0}
+
+
+def test_arguments_are_merged_name_by_name() -> None:
+    request = resolve({"arguments": {"a": 1, "b": 1}}, {"arguments": {"b": 2, "c": 2}})
+    assert request.arguments == {"a": 1, "b": 2, "c": 2}
+    assert request.explicit_parameters == {"arguments": {"a": 1, "b": 2, "c": 2}}
+
+
+def test_settings_are_defaults_and_not_explicit_parameters() -> None:
+    defaults = replace(DEFAULTS, steps=8, output_format="png")
+    request = resolve(defaults=defaults)
+    assert (request.steps, request.output_format) == (8, "png")
+    assert request.explicit_parameters == {}
+    assert resolve({"steps": 8}, defaults=defaults).explicit_parameters == {"steps": 8}
+
+
+@pytest.mark.parametrize(
+    ("project", "scene", "overrides", "expected"),
+    [
+        # a model without a provider is meant for Fal and chooses nobody
+        ({"model": "m/fal"}, None, {}, ("offline", "offline/landscape")),
+        ({"model": "m/fal"}, None, {"provider": "fal"}, ("fal", "m/fal")),
+        ({"provider": "fal", "model": "m/fal"}, None, {}, ("fal", "m/fal")),
+        (
+            {"provider": "fal", "model": "m/fal"},
+            None,
+            {"provider": "offline"},
+            ("offline", "offline/landscape"),
+        ),
+        # a scene's model goes with the provider that holds for the scene
+        ({"provider": "fal", "model": "m/1"}, {"model": "m/2"}, {}, ("fal", "m/2")),
+        (
+            {"provider": "fal", "model": "m/1"},
+            {"provider": "offline"},
+            {},
+            ("offline", "offline/landscape"),
+        ),
+        (
+            {"provider": "fal", "model": "m/1"},
+            {"provider": "offline", "model": "o/2"},
+            {},
+            ("offline", "o/2"),
+        ),
+        (
+            {"provider": "fal", "model": "m/1"},
+            {"provider": "offline", "model": "o/2"},
+            {"provider": "fal"},
+            ("fal", "m/1"),
+        ),
+        # a command means the provider that is used
+        (None, None, {"model": "o/9"}, ("offline", "o/9")),
+        ({"provider": "fal"}, {"model": "m/2"}, {"model": "m/9"}, ("fal", "m/9")),
+    ],
+)
+def test_a_model_goes_with_the_provider_it_is_meant_for(
+    project: dict[str, Any] | None,
+    scene: dict[str, Any] | None,
+    overrides: dict[str, Any],
+    expected: tuple[str, str],
+) -> None:
+    request = resolve(project, scene, **overrides)
+    assert (request.provider, request.endpoint) == expected
+
+
+@pytest.mark.parametrize("levels", [{"project": {"provider": "nobody"}}, {"provider": "nobody"}])
+def test_a_provider_that_does_not_exist_is_told(levels: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(**levels)
+    assert caught.value.error_code == "unknown_provider"
+    assert '"nobody"' in caught.value.message
+    assert "fal, offline" in caught.value.next_action
+
+
+def test_a_size_that_is_none_is_told() -> None:
+    with pytest.raises(UsageError, match="not an image size"):
+        resolve(image_size="huge")
+    with pytest.raises(UsageError, match="not an image size"):
+        resolve(defaults=replace(DEFAULTS, image_size="huge"))
+
+
+def test_a_suffix_is_sent_and_explicit_but_no_content_of_the_document() -> None:
+    plain, request = resolve(), resolve(prompt_suffix=" At night. ")
+    assert request.prompt == f"{plain.prompt}\n\nAt night."
+    assert request.expanded_prompt == plain.expanded_prompt
+    assert request.content_hash == plain.content_hash
+    assert request.explicit_parameters == {"prompt_suffix": "At night."}
+
+
+@pytest.mark.parametrize("overrides", [{"seed": 3}, {"steps": 3}, {"model": "o/9"}])
+def test_parameters_do_not_change_the_content(overrides: dict[str, Any]) -> None:
+    assert resolve(**overrides).content_hash == resolve().content_hash
+
+
+def test_the_size_is_content() -> None:
+    assert resolve(image_size="square").content_hash != resolve().content_hash
+
+
+def test_white_space_around_a_prompt_is_no_change_of_content() -> None:
+    def content(prompt: str) -> str:
+        document = read_document({"scenes": {"one": {"scene_frame_prompt": prompt}}})
+        return resolve_request(
+            document, document.scenes[0], DEFAULTS, RequestOverrides()
+        ).content_hash
+
+    assert content("A lighthouse.\n") == content("A lighthouse.")
+    assert content("A lighthouse!") != content("A lighthouse.")
