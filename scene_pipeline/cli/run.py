@@ -33,6 +33,7 @@ from scene_pipeline.pipeline.preview import (
     may_pay,
     prepare_run,
 )
+from scene_pipeline.pipeline.store_probe import probe_writing
 from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.scenes.identity import scene_id_problem
 from scene_pipeline.scenes.requests import RequestOverrides
@@ -153,8 +154,6 @@ def _check_store(settings: Settings) -> None:
     Raises:
         UsageError: The store refuses.
     """
-    from scene_pipeline.storage.diagnosis import probe_writing  # noqa: PLC0415  # where used
-
     store = build_store(settings)
     try:
         probe_writing(store)

@@ -31,7 +31,7 @@ class FramesConfig(dg.Config):
         default=None,
         ge=0,
         description=(
-            "The most this run may spend, in USD. Left empty, the project's and the day's caps hold."
+            "The most this run may spend, in USD. Left empty, the caps of project and day hold."
         ),
     )
     provider: str | None = Field(

@@ -15,12 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from scene_pipeline.defs.metadata import (
-    HOST_TAG,
-    PID_TAG,
-    PROCESS_RUN_TAG,
-    PROCESS_STARTED_TAG,
-)
+from scene_pipeline.defs.metadata import HOST_TAG, PROCESS_TAG
 
 _OPEN_STATUSES = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -44,25 +39,20 @@ class ProcessSpace:
     @property
     def name(self) -> str:
         """The space in one line; two processes with the same line see the same process ids."""
-        return f"{self.host} {self.boot_id} {self.namespace}"
+        return f"{self.host}/{self.boot_id}/{self.namespace}"
 
 
 def process_tags(run_id: str) -> dict[str, str]:
     """Tags that tie a run to this process; empty where the system cannot tell start times.
 
     Args:
-        run_id: Goes into the tags, because a re-execution inherits its parent's tags and would
+        run_id: Goes into the tag, because a re-execution inherits its parent's tags and would
             otherwise be taken for dead before it has begun.
     """
     space, started = _this_space(), _start_ticks(os.getpid())
     if space is None or started is None:
         return {}
-    return {
-        PROCESS_RUN_TAG: run_id,
-        PID_TAG: str(os.getpid()),
-        PROCESS_STARTED_TAG: started,
-        HOST_TAG: space.name,
-    }
+    return {PROCESS_TAG: f"{os.getpid()}/{started}/{run_id}", HOST_TAG: space.name}
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -86,17 +76,17 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     for run in dead:
         instance.report_run_failed(
             run,
-            f"The process {run.tags[PID_TAG]} that executed this run is gone. Nothing that was "
+            "The process that executed this run is gone. Nothing that was "
             "paid for is lost: the next run resumes it.",
         )
     return [run.run_id for run in dead]
 
 
 def _is_gone(run: dg.DagsterRun) -> bool:
-    if run.tags.get(PROCESS_RUN_TAG) != run.run_id:
+    pid, started, run_id = run.tags.get(PROCESS_TAG, "//").split("/", maxsplit=2)
+    if run_id != run.run_id or not pid.isdigit():
         return False
-    pid, started = run.tags.get(PID_TAG, ""), run.tags.get(PROCESS_STARTED_TAG, "")
-    return pid.isdigit() and bool(started) and _start_ticks(int(pid)) != started
+    return _start_ticks(int(pid)) != started
 
 
 def _this_space() -> ProcessSpace | None:

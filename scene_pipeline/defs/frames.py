@@ -22,11 +22,7 @@ from scene_pipeline.defs.event_batches import (
     EventBatches,
     enable_event_batches,
 )
-from scene_pipeline.defs.metadata import (
-    COMMAND_LAUNCHER,
-    LAUNCHER_TAG,
-    stage_materialization,
-)
+from scene_pipeline.defs.metadata import stage_materialization
 from scene_pipeline.defs.outcomes import RunSummary
 from scene_pipeline.defs.partitions import scenes
 from scene_pipeline.defs.resources import PipelineRuntime
@@ -114,7 +110,7 @@ def build_frames_asset(scenes_per_run: int) -> dg.AssetsDefinition:
             process_tags(context.run.run_id) | project_tags(order, context.run.tags),
         )
         context.log.info(
-            f"{order.mode} {len(order.scenes)} scenes: {', '.join(sorted(order.stages))}"
+            "%s %d scenes: %s", order.mode, len(order.scenes), ", ".join(sorted(order.stages))
         )
         yield from _carry_out(context, order, pipeline)
 
@@ -137,7 +133,9 @@ def _carry_out(
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             for _ in batches.flush():  # nothing can be yielded any more, but it can be written
                 pass
-            _mark_canceled_by_command(context)
+            if pipeline.is_at_terminal:
+                # Dagster takes an interrupt that nobody announced for a crash.
+                context.instance.report_run_canceling(context.run, "Interrupted.")
             raise
     yield from _tell(context, batches, summary)
     context.log.info(summary.totals)
@@ -164,12 +162,3 @@ def _tell(
     line = summary.take_log_line()
     if line is not None:
         context.log.info(line)
-
-
-def _mark_canceled_by_command(context: dg.AssetExecutionContext) -> None:
-    """Let a run that Ctrl-C ended at the terminal show as canceled, as one ended in the UI does.
-
-    Dagster takes an interrupt that nobody announced for a crash and calls the run failed.
-    """
-    if context.run.tags.get(LAUNCHER_TAG) == COMMAND_LAUNCHER:
-        context.instance.report_run_canceling(context.run, "Interrupted at the terminal.")

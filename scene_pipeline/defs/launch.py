@@ -5,8 +5,8 @@ UI afterwards like any other. Does not belong here: what is shown at the termina
 
 A run carries one scene or one contiguous range, and ranges follow the order in which scenes were
 added: a project imported at once is one run; a scattered choice becomes one run per range, one
-after the other, about a quarter of a second each. Gaps are not filled to save runs: an `ensure` of a
-gap would buy frames that nobody asked for.
+after the other, about a quarter of a second each. Gaps are not filled to save runs: an `ensure` of
+a gap would buy frames that nobody asked for.
 """
 
 import uuid
@@ -21,7 +21,7 @@ from scene_pipeline.defs.config import FramesConfig
 from scene_pipeline.defs.dead_runs import process_tags
 from scene_pipeline.defs.event_batches import enable_event_batches
 from scene_pipeline.defs.jobs import frames_job, storyboard_job
-from scene_pipeline.defs.metadata import COMMAND_LAUNCHER, LAUNCHER_TAG, PROJECT_TAG
+from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.partitions import (
     SCENES_NAME,
     PartitionRange,
@@ -29,13 +29,13 @@ from scene_pipeline.defs.partitions import (
     register_partitions,
 )
 from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.pipeline.orders import (
     Mode,
     SceneOutcome,
     SceneRef,
     StreamEvent,
 )
-from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.scenes.identity import partition_key, project_partition_key
 from scene_pipeline.scenes.requests import RequestOverrides
 
@@ -44,8 +44,14 @@ _PARTITION_TAG = "dagster/partition"
 _RANGE_START_TAG = "dagster/asset_partition_range_start"
 _RANGE_END_TAG = "dagster/asset_partition_range_end"
 
+# The daemon cannot execute again what a command executed; the command is simply given again.
+_NO_RETRY = {"dagster/max_retries": "0"}
+
 # Dagster would otherwise write every event to the terminal; the instance keeps them all the same.
 _QUIET_CONSOLE = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+
+_STATEMENT_TIMEOUT_MILLISECONDS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ def launch_frames(
         KeyboardInterrupt: The work was interrupted; what is paid for is resumed by the next launch.
     """
     enable_event_batches()
+    _keep_connections(instance)
     keys = [partition_key(project_key, scene_id) for scene_id in scene_ids]
     register_partitions(instance, project_key, keys)
     ranges = contiguous_ranges(
@@ -114,7 +121,7 @@ def launch_frames(
         max_length=runtime.settings.scenes_per_run,
     )
     watch = _Watch(runtime)
-    job = _job(frames_job.name, replace(runtime, observer=watch))
+    job = _job(frames_job.name, replace(runtime, observer=watch, is_at_terminal=True))
     run_ids: list[str] = []
     for scene_range in ranges:
         rest = None if max_cost_usd is None else max(max_cost_usd - watch.cost_usd, Decimal(0))
@@ -168,6 +175,17 @@ def _job(name: str, runtime: PipelineRuntime) -> dg.JobDefinition:
     return definitions.resolve_job_def(name)
 
 
+def _keep_connections(instance: dg.DagsterInstance) -> None:
+    """Let the instance keep its connections between events, as Dagster's webserver does.
+
+    Otherwise each event opens two, and planning a run of 100 scenes (400 events) takes 10 s on
+    PostgreSQL instead of 3 s before the first frame is asked for.
+    """
+    instance.optimize_for_webserver(
+        statement_timeout=_STATEMENT_TIMEOUT_MILLISECONDS, pool_recycle=600, max_overflow=4
+    )
+
+
 def _range_tags(scene_range: PartitionRange) -> dict[str, str]:
     return {_RANGE_START_TAG: scene_range.start, _RANGE_END_TAG: scene_range.end}
 
@@ -190,7 +208,7 @@ def _execute(
             instance=instance,
             run_id=run_id,
             run_config=dg.RunConfig(ops=dict(op_configs), loggers=_QUIET_CONSOLE),
-            tags={**tags, LAUNCHER_TAG: COMMAND_LAUNCHER, **process_tags(run_id)},
+            tags={**tags, **_NO_RETRY, **process_tags(run_id)},
         )
     except dg.Failure:
         pass  # scenes without a frame: every outcome was observed already

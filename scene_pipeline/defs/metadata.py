@@ -18,17 +18,13 @@ PROJECT_TAG: Final = "scene_pipeline/project"
 """Key of the one project that a run works on; left out where there are several."""
 REQUEST_TAG: Final = "scene_pipeline/request"
 """Id of the regeneration request that a run carries out."""
-LAUNCHER_TAG: Final = "scene_pipeline/launcher"
-COMMAND_LAUNCHER: Final = "command"
-"""Value of LAUNCHER_TAG: the run is executed by `scene-pipeline run`, in that process."""
 SHEET_TAG: Final = "scene_pipeline/storyboard_fingerprint"
 """The state of the frames that a storyboard run was launched for."""
 
-PROCESS_RUN_TAG: Final = "scene_pipeline/process_run"
-"""Id of the run that the three tags below were written for: a re-execution copies its parent's."""
-PID_TAG: Final = "scene_pipeline/pid"
-PROCESS_STARTED_TAG: Final = "scene_pipeline/process_started"
+PROCESS_TAG: Final = "scene_pipeline/process"
+"""The process that executes a run: its id, when it began, and the run's id."""
 HOST_TAG: Final = "scene_pipeline/host"
+"""The machine and namespace in which that process id means something."""
 
 MAX_THUMBNAIL_BYTES: Final = 12 * 1024
 """As a data URI about 16 kB: what an event row in PostgreSQL can carry thousands of times."""
@@ -37,6 +33,8 @@ MAX_PREVIEW_BYTES: Final = 40 * 1024
 
 # Dagster's own tag: the UI shows a regenerated frame as changed because this differs.
 _DATA_VERSION_TAG: Final = "dagster/data_version"
+_SHOWN_IN_PLACE_BELOW: Final = 1000
+_NOT_IN_LINK = re.compile(r"[<>\s]")
 _MARKDOWN_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/])")
 
 MetadataValues = dict[str, dg.MetadataValue]
@@ -54,7 +52,9 @@ def stage_materialization(event: StageDone, partition_key: str) -> dg.AssetMater
         asset_key=event.stage,
         partition=partition_key,
         description=_stage_description(event),
-        metadata=scene_metadata(event.scene) | values | {"kept": dg.MetadataValue.bool(event.is_kept)},
+        metadata=scene_metadata(event.scene)
+        | values
+        | {"kept": dg.MetadataValue.bool(event.is_kept)},
         tags=tags,
     )
 
@@ -70,6 +70,9 @@ def scene_metadata(scene: SceneRef) -> MetadataValues:
 def frame_metadata(frame: FrameFacts) -> MetadataValues:
     """Everything that is shown of one version of a frame; the picture first."""
     values: MetadataValues = {}
+    picture = linked_image(frame.url)
+    if picture is not None and frame.storage_status == "stored":
+        values["frame"] = picture
     thumbnail = inline_image(frame.thumbnail, "image/jpeg", MAX_THUMBNAIL_BYTES)
     if thumbnail is not None:
         values["thumbnail"] = thumbnail
@@ -96,6 +99,18 @@ def frame_metadata(frame: FrameFacts) -> MetadataValues:
     if frame.storage_path is not None:
         values["storage_path"] = dg.MetadataValue.text(frame.storage_path)
     return values
+
+
+def linked_image(url: str) -> dg.MarkdownMetadataValue | None:
+    """Show a picture in the table of metadata itself, from where it is served.
+
+    Dagster's UI renders markdown of less than 1000 characters in place, and hides anything longer,
+    such as an inlined picture, behind a click.
+    """
+    if not url.startswith(("http://", "https://")) or _NOT_IN_LINK.search(url):
+        return None
+    text = f"![frame](<{url}>)"
+    return dg.MetadataValue.md(text) if len(text) < _SHOWN_IN_PLACE_BELOW else None
 
 
 def inline_image(
@@ -140,18 +155,20 @@ def _fact_values(facts: Mapping[str, object]) -> MetadataValues:
 
 def _fact_value(name: str, value: object) -> dg.MetadataValue | None:
     """Numbers stay numbers, so that the UI can plot them over time."""
+    shown: dg.MetadataValue | None = None
     match value:
         case None:
-            return None
+            pass
         case bool():
-            return dg.MetadataValue.bool(value)
+            shown = dg.MetadataValue.bool(value)
         case int():
-            return dg.MetadataValue.int(value)
+            shown = dg.MetadataValue.int(value)
         case float() | Decimal():
-            return dg.MetadataValue.float(float(value))
+            shown = dg.MetadataValue.float(float(value))
         case str() if name.endswith("prompt"):
-            return prompt_markdown(value)
+            shown = prompt_markdown(value)
         case str() if name.endswith("url"):
-            return dg.MetadataValue.url(value)
+            shown = dg.MetadataValue.url(value)
         case _:
-            return dg.MetadataValue.text(str(value))
+            shown = dg.MetadataValue.text(str(value))
+    return shown

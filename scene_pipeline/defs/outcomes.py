@@ -61,13 +61,15 @@ class RunSummary:
         if not self._unfinished and not missing:
             return None
         named = [_failure_words(outcome) for outcome in self._unfinished[:_NAMED_IN_TEXT]]
+        total = sum(self._counts.values()) + missing
         lines = [
-            f"{len(self._unfinished) + missing} scenes have no frame ({self.totals}).",
+            f"{len(self._unfinished) + missing} of {total} scenes did not get what was asked for "
+            f"({self.totals}).",
             *named,
             *_and_more(len(self._unfinished) - len(named)),
         ]
         if missing:
-            lines.append(f"{missing} scenes were not reached.")
+            lines.append(f"Not reached: {missing}.")
         return dg.Failure(
             description="\n".join(lines),
             metadata={

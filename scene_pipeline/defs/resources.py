@@ -40,6 +40,8 @@ class PipelineRuntime:
     settings: Settings
     database_url: str
     observer: Observer | None = None
+    is_at_terminal: bool = False
+    """Whether a command executes the run in its own process, so that Ctrl-C is a person's."""
 
     def open_stream(self, order: FrameOrder) -> "BackgroundStream":
         """Start working on an order in a thread with a loop of its own; close it when done."""
@@ -66,7 +68,7 @@ class PipelineRuntime:
         return asyncio.run(draw())
 
     def stale_storyboards(self, limit: int) -> Sequence[tuple[str, str]]:
-        """Projects whose frames changed since their last sheet, with a fingerprint of the change."""
+        """Projects whose frames changed since their last sheet, with a fingerprint of them."""
         from scene_pipeline.database.storyboards import (  # noqa: PLC0415
             projects_with_stale_storyboards,
         )

@@ -25,8 +25,8 @@ STORYBOARD_GROUP = "storyboards"
 )
 def storyboard(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineRuntime]
-) -> dg.MaterializeResult:
-    """One picture of the whole project: every scene's frame, state and first words of its prompt."""
+) -> dg.MaterializeResult[None]:
+    """One picture of a project: each scene's frame, state and first words of its prompt."""
     project_key = parse_project_partition_key(context.partition_key)
     if PROJECT_TAG not in context.run.tags:
         context.instance.add_run_tags(context.run.run_id, {PROJECT_TAG: project_key})
@@ -46,6 +46,4 @@ def storyboard(
     preview = inline_image(sheet.preview, "image/jpeg", MAX_PREVIEW_BYTES)
     if preview is not None:
         metadata = {"preview": preview, **metadata}
-    return dg.MaterializeResult(
-        metadata=metadata, data_version=dg.DataVersion(sheet.png_sha256)
-    )
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(sheet.png_sha256))

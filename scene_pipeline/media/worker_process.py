@@ -22,7 +22,11 @@ from scene_pipeline.media.messages import BrokenMessageError, read_message, writ
 
 # Where the interpreter's own libraries may lie; nothing else of the environment is handed on.
 _HANDED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-_START = "import sys; sys.path.append(sys.argv[1]); from {module} import main; main()"
+# The child runs this very copy of the package, installed or not.
+_START = (
+    "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
+    "from {module} import main; main()"
+)
 
 
 class WorkerProcess:

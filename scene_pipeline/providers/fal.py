@@ -135,7 +135,8 @@ class FalProvider:
         """Ask once how a request stands.
 
         Raises:
-            ProviderError: It failed for good, or (`retryable`) this one question did.
+            ProviderError: It failed for good; or (`retryable`) this one question did, or, where
+                `charge` is "not_charged", the request never ran and another may be made.
         """
         answer = self._questions.ask(
             "GET",

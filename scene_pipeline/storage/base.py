@@ -70,7 +70,7 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Every object whose key starts with `prefix`, in key order, read page by page."""
+        """Every object whose key starts with `prefix`, in no certain order, read page by page."""
         ...
 
     def url(self, key: str, mode: UrlMode = "public") -> str:

@@ -55,7 +55,7 @@ def request_for(prompt: str = "A quiet harbour", seed: int = 7) -> ImageRequest:
 
 
 STATUS_FAILURES = {
-    # fault: code, retryable, charge
+    # fault: code, retryable, charge; retryable and not charged: another request may be made
     "status_unknown": ("status_unknown", True, "unknown"),
     "status_not_json": ("answer_unreadable", True, "unknown"),
     "status_rate_limited": ("rate_limited", True, "unknown"),
@@ -63,9 +63,9 @@ STATUS_FAILURES = {
     "status_dropped": ("answer_unreadable", True, "unknown"),
     "status_missing": ("result_lost", False, "unknown"),
     "completed_error": ("internal_error", False, "unknown"),
-    "runner_disconnected": ("runner_failed", False, "not_charged"),
-    "startup_timeout": ("startup_timeout", False, "not_charged"),
-    "request_timeout": ("request_timeout", False, "not_charged"),
+    "runner_disconnected": ("runner_failed", True, "not_charged"),
+    "startup_timeout": ("startup_timeout", True, "not_charged"),
+    "request_timeout": ("request_timeout", True, "not_charged"),
     "content_policy_in_status": ("content_rejected", False, "unknown"),
 }
 RESULT_FAILURES = {

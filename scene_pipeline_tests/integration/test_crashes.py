@@ -83,4 +83,3 @@ def test_a_worker_stopped_before_it_pays_keeps_its_right_to_pay(
     assert worker.exitcode == 0
     assert len(fal.meter.accepted) == 1
     assert_invariants(fal_studio)
-

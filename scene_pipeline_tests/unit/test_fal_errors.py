@@ -119,7 +119,7 @@ def test_the_type_may_be_in_a_header() -> None:
     assert (error.error_code, error.charge, error.retryable) == (
         "startup_timeout",
         "not_charged",
-        False,
+        True,
     )
 
 

@@ -69,7 +69,9 @@ def test_every_place_hour_and_weather_is_read_from_its_words() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize(("hour", "weather"), zip(itertools.cycle(HOURS), WEATHERS, strict=False))
+@pytest.mark.parametrize(
+    ("hour", "weather"), list(zip(itertools.cycle(HOURS), WEATHERS, strict=False))
+)
 def test_no_picture_is_of_a_single_colour(place: str, hour: str, weather: str) -> None:
     prompt = f"{PLACES[place]}, {HOURS[hour]}, {WEATHERS[weather]}"
 

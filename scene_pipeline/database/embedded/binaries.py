@@ -148,7 +148,8 @@ def _copy_wheel(binaries: Binaries, state: Path) -> Path:
     """Copy the wheel's programs, in the layout in which they find each other; returns the place."""
     installation = binaries.directory.parent
     package = installation.parent
-    label = hashlib.sha256(f"{package} {binaries.version}".encode()).hexdigest()[:12]
+    with binaries.postgres.open("rb") as file:
+        label = hashlib.file_digest(file, "sha256").hexdigest()[:12]
     target = state / f"postgresql-{binaries.version}-{label}"
     directory = target / WHEEL / installation.name / "bin"
     if directory.is_dir():

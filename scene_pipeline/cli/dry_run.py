@@ -1,0 +1,163 @@
+"""`run --dry-run`: what would be done and why, what it would cost, and what is left to spend.
+
+Belongs here: showing a preview. Does not belong here: deciding (`pipeline.preview`), undoing (the
+preview's own transaction is rolled back).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from scene_pipeline.cli.run_header import provider_names, setting_json, show_header
+from scene_pipeline.cli.tables import scene_table
+from scene_pipeline.cli.terminal import Terminal, plain, problem_json
+from scene_pipeline.cli.wording import dollars_of, style_of
+from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.preview import RunPreview, expected_micros, may_pay
+from scene_pipeline.pipeline.survey import SurveyedScene
+from scene_pipeline.scenes.table import prompt_row, prompts_table
+from scene_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from scene_pipeline.cli.run import RunArguments
+
+_MICROS = 1_000_000
+
+
+def show_dry_run(
+    terminal: Terminal,
+    settings: Settings,
+    database: str,
+    preview: RunPreview,
+    arguments: "RunArguments",
+) -> int:
+    """Show what a run would do; returns the exit code, 1 where scenes cannot be made."""
+    scenes = preview.survey.scenes
+    if terminal.is_json:
+        terminal.document(_dry_run_json(settings, database, preview, arguments))
+    else:
+        show_header(terminal, settings, database, preview, arguments.max_cost_usd)
+        _show_scenes(terminal, preview)
+        _show_prompts(terminal, preview)
+        _show_money(terminal, preview, arguments)
+    return 1 if any(scene.decision.action in {"failed", "invalid"} for scene in scenes) else 0
+
+
+def _show_scenes(terminal: Terminal, preview: RunPreview) -> None:
+    table = scene_table(terminal, ["scene", "action", "estimate", "why"])
+    for scene in preview.survey.scenes:
+        action = scene.decision.action
+        table.add(
+            scene.ref.scene_id,
+            (action, style_of(action)),
+            _price_words(scene),
+            scene.state.problem_message or scene.decision.reason,
+        )
+    table.show()
+
+
+def _show_prompts(terminal: Terminal, preview: RunPreview) -> None:
+    rows = _prompt_rows(preview)
+    table = scene_table(terminal, ["scene", "size", "model", "letters", "prompt"])
+    for row in rows:
+        table.add(
+            row["scene_id"],
+            row["size"],
+            row["model"],
+            str(row["expanded_characters"]),
+            row["expanded_prompt"],
+        )
+    terminal.say()
+    terminal.say("What would be sent", style="bold")
+    table.show()
+
+
+def _show_money(terminal: Terminal, preview: RunPreview, arguments: "RunArguments") -> None:
+    estimate = preview.estimated_micros
+    left = min(budget.left_micros for budget in preview.budgets)
+    if arguments.max_cost_usd is not None:
+        left = min(left, int(arguments.max_cost_usd * _MICROS))
+    terminal.say()
+    terminal.say(
+        f"About {dollars_of(estimate)} would be spent, of {dollars_of(left)} that may be.",
+        style="bold",
+    )
+    if estimate > left:
+        terminal.say(
+            plain("The caps would stop the run before its last scene. Raise them first."),
+            style="yellow",
+        )
+    terminal.say("Nothing was changed and nothing was spent.", style="dim")
+
+
+def _dry_run_json(
+    settings: Settings, database: str, preview: RunPreview, arguments: "RunArguments"
+) -> dict[str, Any]:
+    rows = {row["scene_id"]: row for row in _prompt_rows(preview)}
+    scenes = preview.survey.scenes
+    return {
+        "project": preview.survey.project_key,
+        "run_id": None,
+        "dry_run": True,
+        "provider": provider_names(settings, preview),
+        "scenes": [
+            {
+                "scene_id": scene.ref.scene_id,
+                "action": scene.decision.action,
+                "reason": scene.decision.reason,
+                "estimated_cost_usd": _price_usd(scene),
+                "prompt": rows.get(scene.ref.scene_id),
+                "error": _problem(scene),
+            }
+            for scene in scenes
+        ],
+        "totals": {
+            "to_generate": sum(may_pay(scene) for scene in scenes),
+            "estimated_cost_usd": float(usd(preview.estimated_micros)),
+            "unknown_prices": sum(may_pay(s) and _price_usd(s) is None for s in scenes),
+        },
+        **setting_json(settings, database, preview, arguments.max_cost_usd),
+        "problems": [problem_json(problem) for problem in preview.problems],
+        "notices": [problem_json(notice) for notice in preview.survey.document.notices],
+    }
+
+
+def _prompt_rows(preview: RunPreview) -> list[dict[str, Any]]:
+    """The prompts table of the scenes that would be worked on, or of all where none would."""
+    usable = {scene.scene_id: scene for scene in preview.survey.document.scenes}
+    rows = [
+        prompt_row(usable[scene.ref.scene_id], scene.request)
+        for scene in preview.survey.scenes
+        if scene.request is not None and scene.ref.scene_id in usable
+    ]
+    records: list[dict[str, Any]] = prompts_table(rows).to_dict(orient="records")  # type: ignore[assignment]  # keys are column names
+    return records
+
+
+def _price_usd(scene: SurveyedScene) -> float | None:
+    if not may_pay(scene):
+        return 0.0
+    if scene.estimate is None or not scene.estimate.is_known:
+        return None
+    return float(usd(expected_micros(scene)))
+
+
+def _price_words(scene: SurveyedScene) -> str:
+    if not may_pay(scene):
+        return ""
+    return "unknown" if _price_usd(scene) is None else dollars_of(expected_micros(scene))
+
+
+def _problem(scene: SurveyedScene) -> dict[str, str] | None:
+    state = scene.state
+    if scene.decision.action == "invalid":
+        return {
+            "code": state.problem_code or "scene_invalid",
+            "message": state.problem_message or "The scene is not in the document.",
+            "next_action": "Correct the scene in the document and import it again.",
+        }
+    if scene.decision.action == "failed":
+        return {
+            "code": state.error_code or "failed",
+            "message": state.error_message or "The last attempt failed.",
+            "next_action": state.error_next_action or "Ask for another picture.",
+        }
+    return None

@@ -1,0 +1,152 @@
+"""What a run is about to use and may spend, said before it begins.
+
+Belongs here: the facts at the top of `run` and `run --dry-run`, as text and as JSON. Does not
+belong here: what came of it (`cli.run_report`).
+"""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from scene_pipeline.cli.terminal import Terminal, plain, problem_lines
+from scene_pipeline.cli.wording import dollars, dollars_of, plural
+from scene_pipeline.database.budgets import BudgetState
+from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.preview import RunPreview, expected_micros, may_pay, working_scenes
+from scene_pipeline.settings import Settings
+from scene_pipeline.storage.registry import build_store
+
+_LABEL_WIDTH = 10
+_TO_DO = {
+    "generate": "to generate",
+    "resume": "to finish",
+    "keep": "kept",
+    "republish": "to write back",
+    "stale": "stale",
+    "failed": "failed",
+    "invalid": "invalid",
+}
+
+
+def show_header(
+    terminal: Terminal,
+    settings: Settings,
+    database: str,
+    preview: RunPreview,
+    max_cost_usd: Decimal | None,
+) -> None:
+    """Say which project, provider, model, storage, database and caps; nothing with `--json`."""
+    title = preview.survey.document.title
+    key = preview.survey.project_key
+    terminal.say(plain(f"{title}  ({key})" if title else key), style="bold")
+    show_fields(
+        terminal,
+        {
+            "provider": providers_in_words(settings, preview),
+            "storage": storage_in_words(settings),
+            "database": database,
+            "caps": _caps_in_words(preview, max_cost_usd),
+            "to do": _to_do_in_words(preview),
+        },
+    )
+    for line in problem_lines(preview.problems):
+        terminal.say(line, style="yellow")
+    for notice in preview.survey.document.notices[:3]:
+        terminal.say(plain(f"  {notice.message}"), style="dim")
+    terminal.say()
+
+
+def show_fields(terminal: Terminal, fields: dict[str, str]) -> None:
+    """Write names and values, one line each, the values of a long line wrapped under each other."""
+    from rich.table import Table  # noqa: PLC0415  # where used
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=_LABEL_WIDTH, no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields.items():
+        table.add_row(Text(f"  {name}", style="dim"), Text(plain(value)))
+    terminal.console.print(table)
+
+
+def providers_in_words(settings: Settings, preview: RunPreview) -> str:
+    """Provider and model: of the scenes to work on, else of all, else the settings' default."""
+    pairs = _providers(preview)
+    if not pairs:
+        return settings.provider_name
+    words = [f"{provider}, model {model}" for provider, model in pairs]
+    return "; ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+
+
+def provider_names(settings: Settings, preview: RunPreview) -> str:
+    """The provider's name, or several with commas."""
+    names = dict.fromkeys(provider for provider, _ in _providers(preview))
+    return ", ".join(names) or settings.provider_name
+
+
+def storage_in_words(settings: Settings) -> str:
+    """Where frames go."""
+    store = build_store(settings)
+    try:
+        return store.description
+    finally:
+        store.close()
+
+
+def run_cap_usd(preview: RunPreview, max_cost_usd: Decimal | None) -> Decimal:
+    """The most that this run can spend: its own cap or what is left of the others."""
+    left = [usd(budget.left_micros) for budget in preview.budgets]
+    return min([*left, *([max_cost_usd] if max_cost_usd is not None else [])])
+
+
+def setting_json(
+    settings: Settings, database: str, preview: RunPreview, max_cost_usd: Decimal | None
+) -> dict[str, Any]:
+    """The same facts for programs."""
+    return {
+        "models": sorted({model for _, model in _providers(preview)}),
+        "storage": storage_in_words(settings),
+        "database": database,
+        "caps_usd": {
+            "run": None if max_cost_usd is None else float(max_cost_usd),
+            **{budget.scope: float(usd(budget.cap_micros)) for budget in preview.budgets},
+        },
+        "left_usd": {budget.scope: float(usd(budget.left_micros)) for budget in preview.budgets},
+    }
+
+
+def _providers(preview: RunPreview) -> list[tuple[str, str]]:
+    working = [scene for scene in working_scenes(preview.survey) if scene.request]
+    scenes = working or [scene for scene in preview.survey.scenes if scene.request]
+    return list(
+        dict.fromkeys(
+            (scene.request.provider, scene.request.endpoint) for scene in scenes if scene.request
+        )
+    )
+
+
+def _caps_in_words(preview: RunPreview, max_cost_usd: Decimal | None) -> str:
+    run = "no cap of its own" if max_cost_usd is None else dollars(max_cost_usd)
+    return ", ".join([f"run {run}", *(_budget_in_words(budget) for budget in preview.budgets)])
+
+
+def _budget_in_words(budget: BudgetState) -> str:
+    words = f"{budget.scope} {dollars_of(budget.cap_micros)}"
+    if budget.left_micros == budget.cap_micros:
+        return words
+    return f"{words} ({dollars_of(budget.left_micros)} left)"
+
+
+def _to_do_in_words(preview: RunPreview) -> str:
+    counts = Counter(scene.decision.action for scene in preview.survey.scenes)
+    words = [f"{number} {_TO_DO[action]}" for action, number in counts.items()]
+    text = f"{plural(len(preview.survey.scenes), 'scene')}: {', '.join(words)}"
+    paying = [scene for scene in preview.survey.scenes if may_pay(scene)]
+    if not paying:
+        return text
+    unknown = sum(not (scene.estimate and scene.estimate.is_known) for scene in paying)
+    cost = sum(expected_micros(scene) for scene in paying)
+    about = "free" if not cost else f"about {dollars_of(cost)}"
+    if unknown:
+        about = f"{plural(unknown, 'price')} unknown" + (f", the rest {about}" if cost else "")
+    return f"{text}; {about}"

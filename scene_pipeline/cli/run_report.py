@@ -1,0 +1,152 @@
+"""What came of a run: the document for programs, the table and the next steps for people.
+
+Belongs here: the summary. Does not belong here: what is shown while it works (`cli.progress`).
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from scene_pipeline.cli.next_steps import next_steps
+from scene_pipeline.cli.outputs import RunFiles
+from scene_pipeline.cli.run_header import provider_names, setting_json, show_fields, storage_in_words
+from scene_pipeline.cli.tables import scene_table
+from scene_pipeline.cli.terminal import Terminal, plain, problem_json, shown_path
+from scene_pipeline.cli.wording import dollars, duration, frame_size, marks, style_of
+from scene_pipeline.pipeline.orders import UNFINISHED, SceneOutcome
+from scene_pipeline.pipeline.preview import RunPreview
+from scene_pipeline.settings import Settings
+
+_FAILURES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Everything that is told at the end of a run."""
+
+    preview: RunPreview
+    outcomes: tuple[SceneOutcome, ...]
+    """In the document's order."""
+    run_ids: tuple[str, ...]
+    files: RunFiles
+    seconds: float
+    """The whole command took."""
+    sheet_problem: str | None
+    """Why there is no new contact sheet."""
+    target: str
+    """File or project, as it stood on the command line."""
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """Spent by this run."""
+        return sum((outcome.cost_usd for outcome in self.outcomes), Decimal(0))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many scenes ended in which status."""
+        return Counter(outcome.status for outcome in self.outcomes)
+
+
+def show_report(terminal: Terminal, settings: Settings, database: str, report: RunReport) -> None:
+    """Tell what came of a run."""
+    if terminal.is_json:
+        terminal.document(report_json(settings, database, report))
+        return
+    _show_scenes(terminal, report)
+    _show_failures(terminal, report)
+    sheet = report.files.contact_sheet
+    places = {
+        "frames": storage_in_words(settings),
+        "document": shown_path(report.files.document),
+        "sheet": shown_path(sheet) if sheet else report.sheet_problem or "none",
+    }
+    show_fields(terminal, places)
+    terminal.say()
+    for why, how in next_steps(settings, report.preview, report.outcomes, report.target):
+        terminal.say(plain(why))
+        terminal.say(f"  {how}", style="cyan")
+
+
+def report_json(settings: Settings, database: str, report: RunReport) -> dict[str, Any]:
+    """The document that `run --json` prints."""
+    counts = report.counts
+    files = report.files
+    return {
+        "project": report.preview.survey.project_key,
+        "run_id": report.run_ids[0] if report.run_ids else None,
+        "provider": provider_names(settings, report.preview),
+        "scenes": [_scene_json(outcome) for outcome in report.outcomes],
+        "totals": {
+            "generated": counts["generated"],
+            "kept": counts["kept"],
+            "failed": counts["failed"],
+            "cost_usd": float(report.cost_usd),
+            "seconds": round(report.seconds, 3),
+            **{status: counts[status] for status in ("stale", "blocked", "ambiguous", "invalid")},
+        },
+        "run_ids": list(report.run_ids),
+        "document": str(files.document),
+        "contact_sheet": str(files.contact_sheet) if files.contact_sheet else None,
+        "contact_sheet_url": files.contact_sheet_url,
+        **setting_json(settings, database, report.preview, None),
+        "problems": [problem_json(problem) for problem in report.preview.problems],
+        "notices": [problem_json(notice) for notice in report.preview.survey.document.notices],
+    }
+
+
+def _scene_json(outcome: SceneOutcome) -> dict[str, Any]:
+    frame, failure = outcome.frame, outcome.failure
+    return {
+        "scene_id": outcome.scene.scene_id,
+        "status": outcome.status,
+        "version": frame.version if frame else None,
+        "url": frame.url if frame else None,
+        "storage_path": frame.storage_path if frame else None,
+        "width": frame.width if frame else None,
+        "height": frame.height if frame else None,
+        "seed": frame.seed if frame else None,
+        "cost_usd": float(outcome.cost_usd),
+        "error": None
+        if failure is None
+        else {
+            "code": failure.code,
+            "message": failure.message,
+            "next_action": failure.next_action,
+        },
+    }
+
+
+def _show_scenes(terminal: Terminal, report: RunReport) -> None:
+    symbols = marks(terminal.console.encoding)
+    table = scene_table(terminal, ["scene", "status", "version", "size", "cost", "url"])
+    for outcome in report.outcomes:
+        frame = outcome.frame
+        table.add(
+            outcome.scene.scene_id,
+            (f"{symbols[outcome.status]} {outcome.status}", style_of(outcome.status)),
+            f"v{frame.version}" if frame else "",
+            frame_size(frame) if frame else "",
+            dollars(outcome.cost_usd) if outcome.cost_usd else "",
+            frame.url if frame else "",
+        )
+    table.show()
+    counts = ", ".join(f"{number} {status}" for status, number in report.counts.items())
+    terminal.say()
+    terminal.say(
+        f"{counts or 'No scenes'}; {dollars(report.cost_usd)} spent; {duration(report.seconds)}",
+        style="bold",
+    )
+
+
+def _show_failures(terminal: Terminal, report: RunReport) -> None:
+    unfinished = [outcome for outcome in report.outcomes if outcome.status in UNFINISHED]
+    for outcome in unfinished[:_FAILURES_SHOWN]:
+        if outcome.failure is None:
+            continue
+        failure = outcome.failure
+        scene_id = outcome.scene.scene_id
+        terminal.say(plain(f"  {scene_id}  [{failure.code}]  {failure.message}"), style="red")
+        terminal.say(plain(f"  {' ' * len(scene_id)}  {failure.next_action}"))
+    if len(unfinished) > _FAILURES_SHOWN:
+        terminal.say(f"  and {len(unfinished) - _FAILURES_SHOWN} more; --json names all of them")
