@@ -34,7 +34,9 @@ MAX_PREVIEW_BYTES: Final = 40 * 1024
 # Dagster's own tag: the UI shows a regenerated frame as changed because this differs.
 _DATA_VERSION_TAG: Final = "dagster/data_version"
 _SHOWN_IN_PLACE_BELOW: Final = 1000
-_NOT_IN_LINK = re.compile(r"[<>\s]")
+_PICTURE_WIDTH: Final = 360
+"""Pixels; a frame in its own size would push everything else out of sight."""
+_NOT_IN_LINK = re.compile(r"[<>\"\s]")
 _MARKDOWN_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/])")
 
 MetadataValues = dict[str, dg.MetadataValue]
@@ -45,9 +47,7 @@ def stage_materialization(event: StageDone, partition_key: str) -> dg.AssetMater
     values = _fact_values(event.facts)
     if event.frame is not None:
         values = frame_metadata(event.frame) | values
-    tags: dict[str, str] = {}
-    if event.frame is not None:
-        tags[_DATA_VERSION_TAG] = event.frame.sha256
+    data_version = _data_version(event)
     return dg.AssetMaterialization(
         asset_key=event.stage,
         partition=partition_key,
@@ -55,7 +55,7 @@ def stage_materialization(event: StageDone, partition_key: str) -> dg.AssetMater
         metadata=scene_metadata(event.scene)
         | values
         | {"kept": dg.MetadataValue.bool(event.is_kept)},
-        tags=tags,
+        tags={} if data_version is None else {_DATA_VERSION_TAG: data_version},
     )
 
 
@@ -109,7 +109,7 @@ def linked_image(url: str) -> dg.MarkdownMetadataValue | None:
     """
     if not url.startswith(("http://", "https://")) or _NOT_IN_LINK.search(url):
         return None
-    text = f"![frame](<{url}>)"
+    text = f'<img src="{url}" alt="frame" width="{_PICTURE_WIDTH}">'
     return dg.MetadataValue.md(text) if len(text) < _SHOWN_IN_PLACE_BELOW else None
 
 
@@ -137,6 +137,14 @@ def prompt_markdown(text: str) -> dg.MarkdownMetadataValue:
     """
     escaped = _MARKDOWN_PUNCTUATION.sub(r"\\\1", text)
     return dg.MetadataValue.md("  \n".join(escaped.splitlines()))
+
+
+def _data_version(event: StageDone) -> str | None:
+    """What has to differ for the stages after this one to be out of date."""
+    if event.frame is not None:
+        return event.frame.sha256
+    version = event.facts.get("content_hash") or event.facts.get("generation_id")
+    return None if version is None else str(version)
 
 
 def _stage_description(event: StageDone) -> str:
