@@ -1,7 +1,6 @@
 """What a master JSON says, and everything that is wrong with one at once."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -448,10 +447,8 @@ def test_a_document_of_any_shape_is_read_or_refused_with_reasons(document: dict[
     assert all(problem.message.endswith(".") and problem.code for problem in problems)
 
 
-def test_five_thousand_scenes_are_read_within_two_seconds() -> None:
+def test_five_thousand_scenes_are_read() -> None:
     scene = {PROMPT: "A lighthouse at dusk. " * 20, "generation": {"seed": 4}, "duration": 5}
     data = json.dumps({"scenes": {f"scene_{i}": scene for i in range(5000)}}).encode()
-    start = time.process_time()
     read = read_document(parse_document(data))
-    assert time.process_time() - start < 2
     assert len(read.scenes) == 5000

@@ -1,0 +1,194 @@
+"""`status`: where all projects stand, or the scenes of one.
+
+Belongs here: showing. Does not belong here: deciding what a state means (the view `scene_status`).
+
+Mode of operation: changes nothing; an edited document is looked at within a transaction that is
+rolled back.
+"""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from scene_pipeline.cli.run_header import show_fields, storage_in_words
+from scene_pipeline.cli.session import in_database, open_databases
+from scene_pipeline.cli.tables import scene_table
+from scene_pipeline.cli.terminal import Terminal, command, plain
+from scene_pipeline.cli.up_record import RunningUp, read_running
+from scene_pipeline.cli.wording import dollars_of, plural, style_of
+from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.overview import ProjectOverview, list_overviews
+from scene_pipeline.pipeline.preview import RunIntent, RunPreview, prepare_run
+from scene_pipeline.pipeline.survey import SurveyedScene
+from scene_pipeline.providers.prices import PriceTable
+from scene_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from scene_pipeline.database.rows import Connection
+
+_NEEDS_WORK = frozenset({"missing", "failed", "blocked", "ambiguous", "generating"})
+
+
+def show_projects(terminal: Terminal) -> int:
+    """Show every project; returns the exit code."""
+    settings = load_settings()
+    with open_databases(settings) as urls:
+        projects = in_database(urls.application, list_overviews)
+        database = urls.description
+    running = read_running(settings)
+    if terminal.is_json:
+        terminal.document(
+            {
+                "projects": [_overview_json(project) for project in projects],
+                "database": database,
+                "storage": storage_in_words(settings),
+                "up": _running_json(running),
+            }
+        )
+        return 0
+    _show_place(terminal, settings, database, running)
+    if not projects:
+        terminal.say("No project yet. Begin with:")
+        terminal.say(f"  {command('run', 'my-film.json')}", style="cyan")
+        return 0
+    table = scene_table(terminal, ["project", "scenes", "states", "cost", "title"])
+    for project in projects:
+        counts = ", ".join(f"{number} {state}" for state, number in sorted(project.counts.items()))
+        table.add(
+            project.key,
+            str(project.scene_count),
+            counts,
+            dollars_of(project.cost_micros),
+            project.title or "",
+        )
+    table.show()
+    return 0
+
+
+def show_project(terminal: Terminal, project_key: str) -> int:
+    """Show every scene of a project; returns the exit code.
+
+    Raises:
+        NotFoundError: There is no such project.
+    """
+    settings = load_settings()
+    prices = PriceTable.load()
+
+    async def look(conn: "Connection") -> RunPreview:
+        return await prepare_run(conn, settings, prices, project_key, RunIntent(), is_dry=True)
+
+    with open_databases(settings) as urls:
+        preview = in_database(urls.application, look)
+        database = urls.description
+    scenes = preview.survey.scenes
+    running = read_running(settings)
+    if terminal.is_json:
+        terminal.document(
+            {
+                "project": project_key,
+                "title": preview.survey.document.title,
+                "scenes": [_scene_json(scene) for scene in scenes],
+                "totals": dict(Counter(scene.state.state for scene in scenes)),
+                "cost_usd": float(usd(sum(scene.state.cost_micros for scene in scenes))),
+                "left_usd": {b.scope: float(usd(b.left_micros)) for b in preview.budgets},
+                "database": database,
+                "storage": storage_in_words(settings),
+                "up": _running_json(running),
+            }
+        )
+        return 0
+    title = preview.survey.document.title
+    terminal.say(plain(f"{title}  ({project_key})" if title else project_key), style="bold")
+    _show_place(terminal, settings, database, running)
+    table = scene_table(terminal, ["scene", "state", "version", "cost", "why", "url"])
+    for scene in scenes:
+        table.add(
+            scene.ref.scene_id,
+            (scene.state.state, style_of(scene.state.state)),
+            f"v{scene.state.version}" if scene.state.version else "",
+            dollars_of(scene.state.cost_micros) if scene.state.cost_micros else "",
+            _why(scene),
+            scene.state.storage_url or "",
+        )
+    table.show()
+    _show_next(terminal, preview)
+    return 0
+
+
+def _show_place(
+    terminal: Terminal, settings: Settings, database: str, running: RunningUp | None
+) -> None:
+    fields = {"storage": storage_in_words(settings), "database": database}
+    if running is not None:
+        fields["up"] = running.dagster_url if running.is_ready else "starting"
+    show_fields(terminal, fields)
+    terminal.say()
+
+
+def _show_next(terminal: Terminal, preview: RunPreview) -> None:
+    counts = Counter(scene.state.state for scene in preview.survey.scenes)
+    spent = sum(scene.state.cost_micros for scene in preview.survey.scenes)
+    words = ", ".join(f"{number} {state}" for state, number in counts.items())
+    scenes = plural(len(preview.survey.scenes), "scene")
+    terminal.say()
+    terminal.say(f"{scenes}: {words}; {dollars_of(spent)} spent", style="bold")
+    key = preview.survey.project_key
+    if any(counts[state] for state in _NEEDS_WORK):
+        terminal.say("Make the frames that are missing with:")
+        terminal.say(f"  {command('run', key)}", style="cyan")
+    if counts["stale"]:
+        terminal.say("Make new frames for the scenes that were edited with:")
+        terminal.say(f"  {command('run', key, '--stale')}", style="cyan")
+
+
+def _why(scene: SurveyedScene) -> str:
+    state = scene.state
+    if state.state == "current":
+        return ""
+    if state.problem_message:
+        return state.problem_message
+    if state.state in {"failed", "blocked", "ambiguous"} and state.error_message:
+        return state.error_message
+    return scene.decision.reason
+
+
+def _scene_json(scene: SurveyedScene) -> dict[str, Any]:
+    state = scene.state
+    code = state.problem_code or state.error_code
+    return {
+        "scene_id": scene.ref.scene_id,
+        "state": state.state,
+        "reason": scene.decision.reason,
+        "version": state.version,
+        "url": state.storage_url,
+        "storage_path": state.storage_path,
+        "generated_at": state.generated_at.isoformat() if state.generated_at else None,
+        "cost_usd": float(usd(state.cost_micros)),
+        "error": {
+            "code": code,
+            "message": state.problem_message or state.error_message,
+            "next_action": state.error_next_action,
+        }
+        if code
+        else None,
+    }
+
+
+def _overview_json(project: ProjectOverview) -> dict[str, Any]:
+    return {
+        "project": project.key,
+        "title": project.title,
+        "revision": project.revision,
+        "scenes": project.scene_count,
+        "totals": dict(project.counts),
+        "cost_usd": float(usd(project.cost_micros)),
+    }
+
+
+def _running_json(running: RunningUp | None) -> dict[str, Any] | None:
+    if running is None:
+        return None
+    return {
+        "dagster_url": running.dagster_url,
+        "frames_url": running.frames_url,
+        "is_ready": running.is_ready,
+    }
