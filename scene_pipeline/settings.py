@@ -32,7 +32,8 @@ class Settings(BaseSettings):
         env_file_encoding="utf-8",
         extra="ignore",
         frozen=True,
-        populate_by_name=True,
+        # Never by field name: HOME and MODEL would then be read as ours.
+        populate_by_name=False,
         env_ignore_empty=True,
     )
 
@@ -165,8 +166,10 @@ def load_settings(**overrides: object) -> Settings:
     Raises:
         ConfigurationError: A variable has a value that cannot be used; names the variable.
     """
+    fields = Settings.model_fields
+    given = {str(fields[name].validation_alias): value for name, value in overrides.items()}
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]  # values are checked by pydantic
+        return Settings(**given)  # type: ignore[arg-type]  # values are checked by pydantic
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])

@@ -5,6 +5,7 @@ Belongs here: what is enforced everywhere. Does not belong here: servers, which 
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,27 @@ def _tier(item: pytest.Item) -> str:
 
 
 def _tier_complaint(item: pytest.Item) -> str | None:
-    tier = _tier(item)
-    if tier not in TIERS:
-        return f"{item.nodeid} is in no tier: move it to one of {', '.join(TIERS)}."
-    if tier in SERVERLESS_TIERS and isinstance(item, pytest.Function):
+    modules: dict[str, str] = {}
+    if isinstance(item, pytest.Function):
         for name, definitions in item._fixtureinfo.name2fixturedefs.items():
-            if any(one.func.__module__.startswith(SERVER_MODULES) for one in definitions):
-                return f"{item.nodeid} asks for the server {name!r}: move it out of {tier}/."
+            modules[name] = definitions[-1].func.__module__
+    return tier_complaint(item.nodeid, _tier(item), modules)
+
+
+def tier_complaint(test: str, tier: str, fixture_modules: Mapping[str, str]) -> str | None:
+    """Why a test may not be where it is, or None.
+
+    Args:
+        test: Its name.
+        tier: The directory it lies in.
+        fixture_modules: Where each fixture that it asks for, directly or not, is defined.
+    """
+    if tier not in TIERS:
+        return f"{test} is in no tier: move it to one of {', '.join(TIERS)}."
+    if tier in SERVERLESS_TIERS:
+        for name, module in fixture_modules.items():
+            if module.startswith(SERVER_MODULES):
+                return f"{test} asks for the server {name!r}: move it out of {tier}/."
     return None
 
 

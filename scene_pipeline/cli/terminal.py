@@ -34,6 +34,7 @@ class Terminal:
     def __init__(self, *, is_json: bool = False) -> None:
         self.is_json = is_json
         self._console: Console | None = None
+        self._has_document = False
 
     @property
     def console(self) -> "Console":
@@ -57,6 +58,7 @@ class Terminal:
 
     def document(self, value: Mapping[str, Any]) -> None:
         """Write the one JSON document of a command."""
+        self._has_document = True
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
         sys.stdout.flush()
 
@@ -67,7 +69,7 @@ class Terminal:
     def fail(self, error: ScenePipelineError) -> None:
         """Tell an error: its sentence on standard error, and as JSON where that was asked for."""
         problems = error.problems if isinstance(error, DocumentError) else ()
-        if self.is_json:
+        if self.is_json and not self._has_document:
             self.document({"error": error_json(error, problems)})
         is_coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         word = "\x1b[1;31merror\x1b[0m" if is_coloured else "error"

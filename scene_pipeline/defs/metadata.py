@@ -12,6 +12,7 @@ from typing import Final
 
 import dagster as dg
 
+from scene_pipeline.defs.glances import glance
 from scene_pipeline.pipeline.orders import FrameFacts, SceneRef, StageDone
 
 PROJECT_TAG: Final = "scene_pipeline/project"
@@ -33,10 +34,6 @@ MAX_PREVIEW_BYTES: Final = 40 * 1024
 
 # Dagster's own tag: the UI shows a regenerated frame as changed because this differs.
 _DATA_VERSION_TAG: Final = "dagster/data_version"
-_SHOWN_IN_PLACE_BELOW: Final = 1000
-_PICTURE_WIDTH: Final = 360
-"""Pixels; a frame in its own size would push everything else out of sight."""
-_NOT_IN_LINK = re.compile(r"[<>\"\s]")
 _MARKDOWN_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/])")
 
 MetadataValues = dict[str, dg.MetadataValue]
@@ -70,12 +67,11 @@ def scene_metadata(scene: SceneRef) -> MetadataValues:
 def frame_metadata(frame: FrameFacts) -> MetadataValues:
     """Everything that is shown of one version of a frame; the picture first."""
     values: MetadataValues = {}
-    picture = linked_image(frame.url)
-    if picture is not None and frame.storage_status == "stored":
-        values["frame"] = picture
-    thumbnail = inline_image(frame.thumbnail, "image/jpeg", MAX_THUMBNAIL_BYTES)
-    if thumbnail is not None:
-        values["thumbnail"] = thumbnail
+    if frame.thumbnail is not None:
+        small = inline_image(glance(frame.thumbnail), "image/webp", MAX_THUMBNAIL_BYTES)
+        large = inline_image(frame.thumbnail, "image/jpeg", MAX_THUMBNAIL_BYTES)
+        pictures = {"thumbnail": small, "preview": large}
+        values |= {name: shown for name, shown in pictures.items() if shown is not None}
     values |= {
         "url": dg.MetadataValue.url(frame.url),
         "version": dg.MetadataValue.int(frame.version),
@@ -99,18 +95,6 @@ def frame_metadata(frame: FrameFacts) -> MetadataValues:
     if frame.storage_path is not None:
         values["storage_path"] = dg.MetadataValue.text(frame.storage_path)
     return values
-
-
-def linked_image(url: str) -> dg.MarkdownMetadataValue | None:
-    """Show a picture in the table of metadata itself, from where it is served.
-
-    Dagster's UI renders markdown of less than 1000 characters in place, and hides anything longer,
-    such as an inlined picture, behind a click.
-    """
-    if not url.startswith(("http://", "https://")) or _NOT_IN_LINK.search(url):
-        return None
-    text = f'<img src="{url}" alt="frame" width="{_PICTURE_WIDTH}">'
-    return dg.MetadataValue.md(text) if len(text) < _SHOWN_IN_PLACE_BELOW else None
 
 
 def inline_image(

@@ -96,6 +96,7 @@ def test_a_lost_answer_is_ambiguous_and_was_paid_once(
     assert posts(standin) == 1
     assert caught.value.charge == "unknown"
     assert not caught.value.retryable
+    assert "held back" not in str(caught.value)  # fal-client did not even try again
 
 
 def test_a_lost_request_is_found_in_the_history_and_adopted(

