@@ -51,7 +51,7 @@ def import_file(
             force=source.force,
         )
 
-    with open_databases(settings) as urls:
+    with open_databases(settings, terminal) as urls:
         imported = in_database(urls.application, work)
     if terminal.is_json:
         terminal.document(
@@ -98,7 +98,7 @@ def export_project(project_key: str, output: Path | None, terminal: Terminal) ->
     async def work(conn: "Connection") -> bytes:
         return await export_document(conn, project_key)
 
-    with open_databases(settings) as urls:
+    with open_databases(settings, terminal) as urls:
         data = in_database(urls.application, work)
     if output is None:
         sys.stdout.flush()

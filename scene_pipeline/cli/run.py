@@ -88,7 +88,7 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
     settings = load_settings()
     source = _source(arguments)
     check_defaults(settings)
-    with open_databases(settings) as urls:
+    with open_databases(settings, terminal) as urls:
         preview = _prepare(settings, urls, source, arguments)
         if arguments.is_dry:
             return show_dry_run(terminal, settings, urls.description, preview, arguments)

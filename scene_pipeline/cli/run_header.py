@@ -126,7 +126,7 @@ def _providers(preview: RunPreview) -> list[tuple[str, str]]:
 
 
 def _caps_in_words(preview: RunPreview, max_cost_usd: Decimal | None) -> str:
-    run = "no cap of its own" if max_cost_usd is None else dollars(max_cost_usd)
+    run = "none" if max_cost_usd is None else dollars(max_cost_usd)
     return ", ".join([f"run {run}", *(_budget_in_words(budget) for budget in preview.budgets)])
 
 

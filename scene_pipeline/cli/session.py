@@ -6,9 +6,10 @@ belong here: Dagster's side (`cli.dagster_home`).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from scene_pipeline.cli.terminal import Terminal
 from scene_pipeline.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ T = TypeVar("T")
 
 
 @contextmanager
-def open_databases(settings: "Settings") -> "Iterator[DatabaseUrls]":
+def open_databases(settings: "Settings", terminal: Terminal) -> "Iterator[DatabaseUrls]":
     """Start or reach the databases and bring ours to the schema of this version.
+
+    Args:
+        settings: Of this process.
+        terminal: Where the wait for a first start is told.
 
     Raises:
         DatabaseError: Unreachable, too old, too new, or a migration was refused.
@@ -29,8 +34,10 @@ def open_databases(settings: "Settings") -> "Iterator[DatabaseUrls]":
     from scene_pipeline.database.migrations import migrate  # noqa: PLC0415  # psycopg
     from scene_pipeline.database.session import database_urls  # noqa: PLC0415
 
-    with database_urls(settings) as urls:
-        migrate(urls.application)
+    with ExitStack() as claims:
+        with terminal.waiting("Opening the database"):
+            urls = claims.enter_context(database_urls(settings))
+            migrate(urls.application)
         yield urls
 
 

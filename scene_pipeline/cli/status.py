@@ -31,7 +31,7 @@ _NEEDS_WORK = frozenset({"missing", "failed", "blocked", "ambiguous", "generatin
 def show_projects(terminal: Terminal) -> int:
     """Show every project; returns the exit code."""
     settings = load_settings()
-    with open_databases(settings) as urls:
+    with open_databases(settings, terminal) as urls:
         projects = in_database(urls.application, list_overviews)
         database = urls.description
     running = read_running(settings)
@@ -76,7 +76,7 @@ def show_project(terminal: Terminal, project_key: str) -> int:
     async def look(conn: "Connection") -> RunPreview:
         return await prepare_run(conn, settings, prices, project_key, RunIntent(), is_dry=True)
 
-    with open_databases(settings) as urls:
+    with open_databases(settings, terminal) as urls:
         preview = in_database(urls.application, look)
         database = urls.description
     scenes = preview.survey.scenes

@@ -12,7 +12,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ MAX_PROBLEMS_SHOWN = 20
 PIPED_WIDTH = 100_000
 """Text for other programs is never wrapped or cut."""
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -66,6 +68,15 @@ class Terminal:
         """Write a line for people; nothing with `--json`."""
         self.console.print(text, style=style, soft_wrap=True)
 
+    @contextmanager
+    def waiting(self, words: str) -> Iterator[None]:
+        """Say what is being waited for, on a line that goes away afterwards."""
+        if not self.is_live:
+            yield
+            return
+        with self.console.status(f"{words} ...", spinner="line", spinner_style="dim"):
+            yield
+
     def fail(self, error: ScenePipelineError) -> None:
         """Tell an error: its sentence on standard error, and as JSON where that was asked for."""
         problems = error.problems if isinstance(error, DocumentError) else ()
@@ -81,7 +92,7 @@ class Terminal:
 
 def plain(text: str) -> str:
     """A foreign text on one line, without anything that a terminal would obey."""
-    return _CONTROL_CHARACTERS.sub(" ", text)
+    return _CONTROL_CHARACTERS.sub(" ", _COLOURS.sub("", text))
 
 
 def problem_lines(problems: "tuple[Problem, ...]") -> list[str]:

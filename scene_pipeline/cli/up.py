@@ -82,14 +82,14 @@ def _serve(terminal: Terminal, settings: Settings, stop: threading.Event) -> Non
     _record(settings, frames_url, is_ready=False)
     terminal.say("Starting ...", style="dim")
     children: list[Child] = []
-    with open_databases(settings) as urls:
+    with open_databases(settings, terminal) as urls:
         try:
             _start(settings, urls, children, has_frames=frames_url is not None)
             if not _is_ready_in_time(settings, children, stop, has_frames=frames_url is not None):
                 return
             _record(settings, frames_url, is_ready=True)
             _announce(terminal, settings, urls.description, frames_url)
-            _watch(settings, urls, children, stop)
+            _watch(terminal, settings, urls, children, stop)
         finally:
             if children:
                 terminal.say("Stopping ...", style="dim")
@@ -250,7 +250,11 @@ def _announce(
 
 
 def _watch(
-    settings: Settings, urls: "DatabaseUrls", children: list[Child], stop: threading.Event
+    terminal: Terminal,
+    settings: Settings,
+    urls: "DatabaseUrls",
+    children: list[Child],
+    stop: threading.Event,
 ) -> None:
     """Stay until a stop is asked for; the embedded database is started again where it died."""
     with ExitStack() as claims:
@@ -259,7 +263,7 @@ def _watch(
             for child in children:
                 child.bound_log()
             if settings.uses_embedded_database and not embedded.is_running(settings.home_directory):
-                again = claims.enter_context(open_databases(settings))
+                again = claims.enter_context(open_databases(settings, terminal))
                 if again.application != urls.application:
                     raise PartDiedError(
                         "The embedded database died and came back at another address.",

@@ -37,7 +37,7 @@ def show_versions(terminal: Terminal, project_key: str, scene_id: str) -> int:
             )
         return versions
 
-    with open_databases(load_settings()) as urls:
+    with open_databases(load_settings(), terminal) as urls:
         versions = in_database(urls.application, read)
     if terminal.is_json:
         terminal.document(

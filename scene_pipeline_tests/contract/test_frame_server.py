@@ -27,7 +27,6 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 
 def settings(home: Path, port: int, **overrides: object) -> Settings:
     values: dict[str, object] = {
-        "_env_file": None,
         "home": home,
         "public_url": f"http://127.0.0.1:{port}",
         "storage_url": None,

@@ -27,7 +27,6 @@ from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
 
 def plain_settings(home: Path, **overrides: object) -> Settings:
     values: dict[str, object] = {
-        "_env_file": None,
         "home": home,
         "public_url": "http://127.0.0.1:9",
         "s3_access_key_id": "an-access-key",

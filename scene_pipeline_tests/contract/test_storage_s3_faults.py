@@ -38,7 +38,6 @@ def store(server: FaultyS3, tmp_path: Path) -> Iterator[S3Store]:
 
 def s3_store(home: Path, endpoint_url: str, **overrides: object) -> S3Store:
     values: dict[str, object] = {
-        "_env_file": None,
         "home": home,
         "storage_url": "s3://frames",
         "s3_endpoint_url": endpoint_url,
@@ -189,7 +188,6 @@ def test_an_object_changed_behind_the_store_is_told_by_its_size(
     store = S3Store(
         build_s3_client(
             load_settings(
-                _env_file=None,
                 home=tmp_path,
                 s3_endpoint_url=server.url,
                 s3_access_key_id="an-access-key",

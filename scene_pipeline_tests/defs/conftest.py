@@ -38,20 +38,25 @@ def dagster_template(
 
 
 @pytest.fixture
-def instance(
-    postgres_server: PostgresServer,
-    dagster_template: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> Iterator[dg.DagsterInstance]:
-    """A persistent instance, configured by the dagster.yaml that ships."""
+def instance_url(
+    postgres_server: PostgresServer, dagster_template: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A database for an instance of the test's own; DAGSTER_DATABASE_URL leads to it."""
     name = postgres_server.create(dagster_template)
-    monkeypatch.setenv("DAGSTER_DATABASE_URL", dagster_url(postgres_server.url(name)))
+    url = postgres_server.url(name)
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", dagster_url(url))
+    yield url
+    postgres_server.drop(name)
+
+
+@pytest.fixture
+def instance(instance_url: str, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """A persistent instance, configured by the dagster.yaml that ships."""
+    assert instance_url
     home = tmp_path / "dagster"
     home.mkdir()
     with _instance(home) as opened:
         yield opened
-    postgres_server.drop(name)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import dagster as dg
 import psycopg
 import pytest
 
-from scene_pipeline.database.urls import application_url
 from scene_pipeline.defs.event_batches import (
     BATCH_SIZE_VARIABLE,
     AssetEvent,
@@ -18,78 +17,164 @@ from scene_pipeline.defs.event_batches import (
 )
 
 KEYS = [f"film/scene_{number}" for number in range(1, 6)]
-SCENES = dg.DynamicPartitionsDefinition(name="scenes")
+FAILED = KEYS[-1]
+RANGE = {
+    "dagster/asset_partition_range_start": KEYS[0],
+    "dagster/asset_partition_range_end": KEYS[-1],
+}
 
 
 @dg.multi_asset(
     specs=[dg.AssetSpec("first", skippable=True), dg.AssetSpec("second", skippable=True)],
-    partitions_def=SCENES,
+    partitions_def=dg.DynamicPartitionsDefinition(name="scenes"),
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def two_stages(context: dg.AssetExecutionContext) -> Iterator[AssetEvent]:
     batches = EventBatches(context)
-    for key in context.partition_keys[:-1]:
+    for key in context.partition_keys:
         for stage in ("first", "second"):
-            batches.add(
-                dg.AssetMaterialization(
-                    stage,
-                    partition=key,
-                    description=f"Made {key}",
-                    metadata={"key": key},
-                    tags={"dagster/data_version": f"of {key}"},
+            if key != FAILED:
+                batches.add(
+                    dg.AssetMaterialization(
+                        stage,
+                        partition=key,
+                        description=f"Made {key}",
+                        metadata={"key": key, "version": 1},
+                        tags={"dagster/data_version": f"of {key}"},
+                    )
                 )
-            )
     yield from batches.flush()
     raise dg.Failure("the last scene failed", allow_retries=False)
 
 
-def execute(instance: dg.DagsterInstance) -> None:
+def execute(instance: dg.DagsterInstance) -> str:
     instance.add_dynamic_partitions("scenes", KEYS)
-    result = dg.materialize(
-        [two_stages],
-        instance=instance,
-        raise_on_error=False,
-        tags={
-            "dagster/asset_partition_range_start": KEYS[0],
-            "dagster/asset_partition_range_end": KEYS[-1],
-        },
-    )
+    result = dg.materialize([two_stages], instance=instance, raise_on_error=False, tags=RANGE)
     assert not result.success
+    return result.run_id
 
 
-def rows(url: str) -> dict[str, list[Any]]:
-    """What the materializations left in Dagster's tables, without ids and times."""
-    with psycopg.connect(application_url(url)) as conn:
+def rows_of(url: str, run_id: str) -> dict[str, list[Any]]:
+    """What a run's materializations left in Dagster's tables, without ids and times."""
+    with psycopg.connect(url) as conn:
         events = conn.execute(
-            "SELECT event, asset_key, partition, step_key FROM event_logs"
-            " WHERE dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY asset_key, partition"
+            "SELECT event, asset_key, partition, step_key FROM event_logs WHERE run_id = %s"
+            " AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY asset_key, partition",
+            (run_id,),
         ).fetchall()
         tags = conn.execute(
             "SELECT t.asset_key, t.key, t.value, e.partition FROM asset_event_tags t"
-            " JOIN event_logs e ON e.id = t.event_id ORDER BY 1, 2, 3, 4"
+            " JOIN event_logs e ON e.id = t.event_id WHERE e.run_id = %s ORDER BY 1, 2, 3, 4",
+            (run_id,),
         ).fetchall()
-        assets = conn.execute(
-            "SELECT asset_key, last_materialization IS NOT NULL FROM asset_keys ORDER BY 1"
+        summaries = conn.execute(
+            "SELECT asset_key FROM asset_keys WHERE last_run_id = %s"
+            " AND last_materialization LIKE '%%' || %s || '%%' ORDER BY 1",
+            (run_id, run_id),
         ).fetchall()
     return {
-        "events": [(comparable(json.loads(event)), *rest) for event, *rest in events],
+        "events": [(_comparable(json.loads(event)), *rest) for event, *rest in events],
         "tags": tags,
-        "assets": assets,
+        "summaries": summaries,
     }
 
 
-def comparable(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
     """An event without what differs between any two runs."""
     if isinstance(value, dict):
-        varying = {"run_id", "timestamp", "pid"}
-        return {key: comparable(item) for key, item in value.items() if key not in varying}
-    if isinstance(value, list):
-        return [comparable(item) for item in value]
-    return value
+        return {
+            key: _comparable(item)
+            for key, item in value.items()
+            if key not in {"run_id", "timestamp", "pid", "logging_tags"}
+        }
+    return [_comparable(item) for item in value] if isinstance(value, list) else value
 
 
-def url_of(monkeypatch: pytest.MonkeyPatch) -> str:
-    import os
+def test_batched_and_single_events_leave_the_same_rows(
+    instance: dg.DagsterInstance, instance_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {}
+    for size in ("0", "3", "500"):  # one by one; batches cut in the middle; whole batches
+        monkeypatch.setenv(BATCH_SIZE_VARIABLE, size)
+        rows[size] = rows_of(instance_url, execute(instance))
 
-    del monkeypatch
-    return os.environ["DAGSTER_DATABASE_URL"]
+    assert [partition for _, _, partition, _ in rows["0"]["events"]] == 2 * sorted(KEYS[:-1])
+    assert rows["0"]["summaries"] == [('["first"]',), ('["second"]',)]
+    assert len(rows["0"]["tags"]) >= 8
+    assert rows["3"] == rows["0"]
+    assert rows["500"] == rows["0"]
+
+
+def test_a_batch_is_written_by_few_statements(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The point of it all: the store is called once per asset, not once per event."""
+    monkeypatch.setenv(BATCH_SIZE_VARIABLE, "500")
+    sizes: list[int] = []
+    store = type(instance.event_log_storage)
+    write = store.store_event_batch
+
+    def counted(self: Any, events: Any) -> None:
+        if events[0].get_dagster_event().is_step_materialization:
+            sizes.append(len(events))
+        write(self, events)
+
+    monkeypatch.setattr(store, "store_event_batch", counted)
+
+    execute(instance)
+
+    assert sizes == [4, 4]
+
+
+@pytest.mark.parametrize("size", ["0", "500"])
+def test_scenes_of_a_failed_run_are_marked_failed(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    monkeypatch.setenv(BATCH_SIZE_VARIABLE, size)
+
+    execute(instance)
+
+    for asset in ("first", "second"):
+        key = dg.AssetKey(asset)
+        assert instance.get_materialized_partitions(key) == set(KEYS[:-1])
+        statuses = instance.get_status_by_partition(
+            key, KEYS, dg.DynamicPartitionsDefinition(name="scenes")
+        )
+        assert statuses is not None
+        named = {key: None if status is None else status.value for key, status in statuses.items()}
+        assert named == {**dict.fromkeys(KEYS[:-1], "MATERIALIZED"), FAILED: "FAILED"}
+
+
+def test_batches_are_on_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not is_batching_enabled()
+    enable_event_batches()
+    assert is_batching_enabled()
+    monkeypatch.setenv(BATCH_SIZE_VARIABLE, "0")
+    enable_event_batches()
+    assert not is_batching_enabled()
+
+
+def test_a_batch_is_due_when_it_is_old_or_full() -> None:
+    time = 0.0
+    due: list[bool] = []
+
+    @dg.asset
+    def probe(context: dg.AssetExecutionContext) -> None:
+        nonlocal time
+        batches = EventBatches(context, window_seconds=0.2, max_events=2, clock=lambda: time)
+        due.append(batches.is_due)
+        batches.add(dg.AssetMaterialization("first"))
+        due.append(batches.is_due)
+        time = 0.25
+        due.append(batches.is_due)
+        list(batches.flush())
+        due.append(batches.is_due)
+        batches.add(dg.AssetMaterialization("first"))
+        batches.add(dg.AssetMaterialization("first"))
+        due.append(batches.is_due)
+
+    dg.materialize([probe])
+
+    assert due == [False, False, True, False, True]

@@ -8,6 +8,7 @@ import pytest
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio
 from scene_pipeline_tests.standins.fal import FalStandIn
+from scene_pipeline_tests.standins.seaweedfs import seaweedfs as seaweedfs
 
 
 @pytest.fixture

@@ -46,7 +46,6 @@ class SeaweedFS:
     def settings(self, home: Path, *, is_https: bool = False, **overrides: object) -> Settings:
         """Settings of an installation that keeps its frames here."""
         values: dict[str, object] = {
-            "_env_file": None,
             "home": home,
             "storage_url": None,
             "s3_bucket": self.bucket,

@@ -24,7 +24,6 @@ PROXY = "http://proxy.example:3128"
 
 def settings(tmp_path: Path, **overrides: object) -> Settings:
     values: dict[str, object] = {
-        "_env_file": None,
         "home": tmp_path / "home",
         "s3_access_key_id": "an-access-key",
         "s3_secret_access_key": "a-secret",
