@@ -12,7 +12,10 @@ import pytest
 
 from scene_pipeline.settings import Settings
 
-pytest_plugins = ["scene_pipeline_tests.standins.postgres"]
+pytest_plugins = [
+    "scene_pipeline_tests.standins.postgres",
+    "scene_pipeline_tests.standins.embedded_servers",
+]
 
 TIERS = ("unit", "contract", "integration", "defs", "end_to_end")
 SERVERLESS_TIERS = ("unit",)

@@ -23,9 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document and nothing else.")
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 ProjectKey = Annotated[
     str | None,
     typer.Option("--project", metavar="KEY", help="The project that FILE belongs to."),
@@ -56,7 +54,7 @@ def parse_usd(text: str) -> Decimal:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0917  # options of the command line are keywords
     target: Annotated[
         str, typer.Argument(metavar="FILE|PROJECT", help="A master JSON, or a project's key.")
     ],

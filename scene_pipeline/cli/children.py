@@ -3,8 +3,8 @@
 Belongs here: one child and everything it has started itself. Does not belong here: which children
 there are (`cli.up`).
 
-Each child leads a process group of its own, so that Ctrl-C in the terminal reaches `up` alone, which
-then stops them in order; and so that whatever a child leaves behind is found and ended, too.
+Each child leads a process group of its own, so that Ctrl-C in the terminal reaches `up` alone,
+which then stops them in order; and so that whatever a child leaves behind is found and ended, too.
 """
 
 import contextlib

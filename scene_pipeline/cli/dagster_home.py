@@ -3,8 +3,8 @@
 Belongs here: its directory, its dagster.yaml, and the variables that lead there. Does not belong
 here: Dagster itself (`defs`).
 
-Unless the user has set DAGSTER_HOME, it is `<home>/dagster` with a copy of the shipped dagster.yaml,
-which is kept equal to it: to change it, copy it elsewhere and set DAGSTER_HOME.
+Unless the user has set DAGSTER_HOME, it is `<home>/dagster` with a copy of the shipped
+dagster.yaml, which is kept equal to it: to change it, copy it elsewhere and set DAGSTER_HOME.
 """
 
 import os

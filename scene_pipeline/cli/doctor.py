@@ -22,7 +22,7 @@ from scene_pipeline.database.diagnosis import diagnose_database
 from scene_pipeline.egress import tls_context
 from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.findings import Finding
-from scene_pipeline.pipeline.preview import check_defaults
+from scene_pipeline.pipeline.preview import check_settings
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.diagnosis import diagnose_storage
 from scene_pipeline.storage.registry import build_store
@@ -59,7 +59,7 @@ def _findings() -> Iterator[Finding]:
     yield _versions()
     try:
         settings = load_settings()
-        check_defaults(settings)
+        check_settings(settings)
     except ScenePipelineError as error:
         yield _failed("settings", error)
         return
@@ -176,24 +176,24 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
 
 
 def _show(terminal: Terminal, findings: list[Finding], wrong: int) -> None:
-    from rich.table import Table  # noqa: PLC0415  # where used
-    from rich.text import Text  # noqa: PLC0415
-
     symbols = marks(terminal.console.encoding)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=1)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     for finding in findings:
-        mark = ("generated", "green") if finding.is_ok else ("failed", "red")
-        detail = Text(plain(finding.detail))
-        if finding.cure is not None:
-            cure = "\n".join(plain(line) for line in finding.cure.splitlines())
-            detail.append(f"\n{cure}", style="dim" if finding.is_ok else "yellow")
-        table.add_row(Text(symbols[mark[0]], style=mark[1]), Text(finding.name, style="dim"), detail)
-    terminal.console.print(table)
+        mark, style = ("generated", "green") if finding.is_ok else ("failed", "red")
+        _show_finding(terminal, finding, symbols[mark], style)
     terminal.say()
     if wrong:
         terminal.say(f"{plural(wrong, 'thing')} to put right.", style="bold red")
     else:
         terminal.say("Everything is as it should be.", style="bold")
+
+
+def _show_finding(terminal: Terminal, finding: Finding, mark: str, style: str) -> None:
+    from rich.padding import Padding  # noqa: PLC0415  # where used
+    from rich.text import Text  # noqa: PLC0415
+
+    terminal.console.print(Text.assemble((mark, style), f" {finding.name}"))
+    detail = Text(plain(finding.detail), style="dim" if finding.is_ok else "")
+    lines = [plain(line) for line in (finding.cure or "").splitlines()]
+    cure = Text("\n".join(lines), style="" if finding.is_ok else "yellow")
+    for text in (detail, *([cure] if lines else [])):
+        terminal.console.print(Padding(text, (0, 0, 0, 4), expand=False))

@@ -19,7 +19,7 @@ from scene_pipeline.cli.terminal import (
     shown_path,
 )
 from scene_pipeline.cli.wording import plural
-from scene_pipeline.pipeline.preview import check_defaults
+from scene_pipeline.pipeline.preview import check_settings
 from scene_pipeline.pipeline.projects import ImportedProject, import_document
 from scene_pipeline.pipeline.projects import export_project as export_document
 from scene_pipeline.settings import load_settings
@@ -38,7 +38,7 @@ def import_file(
     """
     settings = load_settings()
     source = read_source(file, project_key=project_key, force=force)
-    check_defaults(settings)
+    check_settings(settings)
 
     async def work(conn: "Connection") -> ImportedProject:
         return await import_document(
@@ -70,10 +70,8 @@ def import_file(
 
 
 def _show(terminal: Terminal, imported: ImportedProject) -> None:
-    if imported.is_new:
-        done = "imported"
-    else:
-        done = "updated" if imported.is_changed else "unchanged"
+    changed = "updated" if imported.is_changed else "unchanged"
+    done = "imported" if imported.is_new else changed
     scenes = plural(imported.scene_count, "scene")
     terminal.say(plain(f"{imported.key} {done}: {scenes} can be used."), style="bold")
     for line in problem_lines(imported.problems):

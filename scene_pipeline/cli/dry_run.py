@@ -7,7 +7,7 @@ preview's own transaction is rolled back).
 from typing import TYPE_CHECKING, Any
 
 from scene_pipeline.cli.run_header import provider_names, setting_json, show_header
-from scene_pipeline.cli.tables import scene_table
+from scene_pipeline.cli.tables import SceneTable
 from scene_pipeline.cli.terminal import Terminal, plain, problem_json
 from scene_pipeline.cli.wording import dollars_of, style_of
 from scene_pipeline.pipeline.facts import usd
@@ -42,7 +42,7 @@ def show_dry_run(
 
 
 def _show_scenes(terminal: Terminal, preview: RunPreview) -> None:
-    table = scene_table(terminal, ["scene", "action", "estimate", "why"])
+    table = SceneTable(terminal, ["scene", "action", "estimate", "why"])
     for scene in preview.survey.scenes:
         action = scene.decision.action
         table.add(
@@ -56,7 +56,7 @@ def _show_scenes(terminal: Terminal, preview: RunPreview) -> None:
 
 def _show_prompts(terminal: Terminal, preview: RunPreview) -> None:
     rows = _prompt_rows(preview)
-    table = scene_table(terminal, ["scene", "size", "model", "letters", "prompt"])
+    table = SceneTable(terminal, ["scene", "size", "model", "length", "prompt"])
     for row in rows:
         table.add(
             row["scene_id"],
@@ -67,6 +67,7 @@ def _show_prompts(terminal: Terminal, preview: RunPreview) -> None:
         )
     terminal.say()
     terminal.say("What would be sent", style="bold")
+    terminal.say()
     table.show()
 
 

@@ -42,7 +42,9 @@ def next_steps(
     if running is not None and running.is_ready:
         steps.append(("See them in Dagster's web interface:", running.dagster_url))
     elif not again:
-        steps.append(("See them in the browser, with frames that open at their URLs:", up_command()))
+        steps.append(
+            ("See them in the browser, with frames that open at their URLs:", up_command())
+        )
     return steps
 
 

@@ -147,7 +147,9 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         table.expand = True
         now = time.monotonic()
         for line in self._visible():
-            seconds = "" if line.began_at is None else duration((line.ended_at or now) - line.began_at)
+            seconds = (
+                "" if line.began_at is None else duration((line.ended_at or now) - line.began_at)
+            )
             if line.outcome is not None:
                 status = line.outcome.status
                 mark = Text(symbols[status], style=style_of(status))
@@ -167,7 +169,8 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         working = [line for line in lines if line.began_at is not None and line.outcome is None]
         chosen = working[:MAX_LINES]
         ended = sorted(
-            (line for line in lines if line.outcome is not None), key=lambda line: line.ended_at or 0
+            (line for line in lines if line.outcome is not None),
+            key=lambda line: line.ended_at or 0,
         )
         waiting = [line for line in lines if line.began_at is None]
         rest = [*reversed(ended), *waiting]

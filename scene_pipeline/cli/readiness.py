@@ -84,7 +84,9 @@ def _state(data: dict[str, Any]) -> DagsterState:
         outcome = entry.get("locationOrLoadError") or {}
         if outcome.get("__typename") == "PythonError":
             return DagsterState(is_ready=False, load_error=str(outcome.get("message")))
-    daemons = ((data.get("instance") or {}).get("daemonHealth") or {}).get("allDaemonStatuses") or []
+    daemons = ((data.get("instance") or {}).get("daemonHealth") or {}).get(
+        "allDaemonStatuses"
+    ) or []
     is_loaded = bool(entries) and all(entry.get("loadStatus") == "LOADED" for entry in entries)
     is_healthy = all(daemon["healthy"] for daemon in daemons if daemon["required"])
     return DagsterState(is_ready=is_loaded and bool(daemons) and is_healthy)

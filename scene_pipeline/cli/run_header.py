@@ -8,6 +8,7 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
+from scene_pipeline.cli.tables import show_fields
 from scene_pipeline.cli.terminal import Terminal, plain, problem_lines
 from scene_pipeline.cli.wording import dollars, dollars_of, plural
 from scene_pipeline.database.budgets import BudgetState
@@ -16,7 +17,6 @@ from scene_pipeline.pipeline.preview import RunPreview, expected_micros, may_pay
 from scene_pipeline.settings import Settings
 from scene_pipeline.storage.registry import build_store
 
-_LABEL_WIDTH = 10
 _TO_DO = {
     "generate": "to generate",
     "resume": "to finish",
@@ -54,19 +54,6 @@ def show_header(
     for notice in preview.survey.document.notices[:3]:
         terminal.say(plain(f"  {notice.message}"), style="dim")
     terminal.say()
-
-
-def show_fields(terminal: Terminal, fields: dict[str, str]) -> None:
-    """Write names and values, one line each, the values of a long line wrapped under each other."""
-    from rich.table import Table  # noqa: PLC0415  # where used
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=_LABEL_WIDTH, no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in fields.items():
-        table.add_row(Text(f"  {name}", style="dim"), Text(plain(value)))
-    terminal.console.print(table)
 
 
 def providers_in_words(settings: Settings, preview: RunPreview) -> str:

@@ -10,8 +10,12 @@ from typing import Any
 
 from scene_pipeline.cli.next_steps import next_steps
 from scene_pipeline.cli.outputs import RunFiles
-from scene_pipeline.cli.run_header import provider_names, setting_json, show_fields, storage_in_words
-from scene_pipeline.cli.tables import scene_table
+from scene_pipeline.cli.run_header import (
+    provider_names,
+    setting_json,
+    storage_in_words,
+)
+from scene_pipeline.cli.tables import SceneTable, show_fields
 from scene_pipeline.cli.terminal import Terminal, plain, problem_json, shown_path
 from scene_pipeline.cli.wording import dollars, duration, frame_size, marks, style_of
 from scene_pipeline.pipeline.orders import UNFINISHED, SceneOutcome
@@ -56,11 +60,16 @@ def show_report(terminal: Terminal, settings: Settings, database: str, report: R
     _show_scenes(terminal, report)
     _show_failures(terminal, report)
     sheet = report.files.contact_sheet
+    prefixes = {
+        outcome.frame.url.rpartition("/")[0] for outcome in report.outcomes if outcome.frame
+    }
     places = {
         "frames": storage_in_words(settings),
         "document": shown_path(report.files.document),
         "sheet": shown_path(sheet) if sheet else report.sheet_problem or "none",
     }
+    if terminal.is_live and len(prefixes) == 1:
+        places["urls"] = f"{prefixes.pop()}/..."
     show_fields(terminal, places)
     terminal.say()
     for why, how in next_steps(settings, report.preview, report.outcomes, report.target):
@@ -119,7 +128,7 @@ def _scene_json(outcome: SceneOutcome) -> dict[str, Any]:
 
 def _show_scenes(terminal: Terminal, report: RunReport) -> None:
     symbols = marks(terminal.console.encoding)
-    table = scene_table(terminal, ["scene", "status", "version", "size", "cost", "url"])
+    table = SceneTable(terminal, ["scene", "status", "version", "size", "cost", "url"])
     for outcome in report.outcomes:
         frame = outcome.frame
         table.add(
@@ -130,6 +139,7 @@ def _show_scenes(terminal: Terminal, report: RunReport) -> None:
             dollars(outcome.cost_usd) if outcome.cost_usd else "",
             frame.url if frame else "",
         )
+    terminal.say()
     table.show()
     counts = ", ".join(f"{number} {status}" for status, number in report.counts.items())
     terminal.say()

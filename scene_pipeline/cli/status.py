@@ -9,9 +9,9 @@ rolled back.
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from scene_pipeline.cli.run_header import show_fields, storage_in_words
+from scene_pipeline.cli.run_header import storage_in_words
 from scene_pipeline.cli.session import in_database, open_databases
-from scene_pipeline.cli.tables import scene_table
+from scene_pipeline.cli.tables import SceneTable, show_fields
 from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.up_record import RunningUp, read_running
 from scene_pipeline.cli.wording import dollars_of, plural, style_of
@@ -50,7 +50,7 @@ def show_projects(terminal: Terminal) -> int:
         terminal.say("No project yet. Begin with:")
         terminal.say(f"  {command('run', 'my-film.json')}", style="cyan")
         return 0
-    table = scene_table(terminal, ["project", "scenes", "states", "cost", "title"])
+    table = SceneTable(terminal, ["project", "scenes", "states", "cost", "title"])
     for project in projects:
         counts = ", ".join(f"{number} {state}" for state, number in sorted(project.counts.items()))
         table.add(
@@ -99,7 +99,7 @@ def show_project(terminal: Terminal, project_key: str) -> int:
     title = preview.survey.document.title
     terminal.say(plain(f"{title}  ({project_key})" if title else project_key), style="bold")
     _show_place(terminal, settings, database, running)
-    table = scene_table(terminal, ["scene", "state", "version", "cost", "why", "url"])
+    table = SceneTable(terminal, ["scene", "state", "version", "cost", "why", "url"])
     for scene in scenes:
         table.add(
             scene.ref.scene_id,
@@ -125,7 +125,7 @@ def _show_place(
 
 
 def _show_next(terminal: Terminal, preview: RunPreview) -> None:
-    counts = Counter(scene.state.state for scene in preview.survey.scenes)
+    counts: Counter[str] = Counter(scene.state.state for scene in preview.survey.scenes)
     spent = sum(scene.state.cost_micros for scene in preview.survey.scenes)
     words = ", ".join(f"{number} {state}" for state, number in counts.items())
     scenes = plural(len(preview.survey.scenes), "scene")

@@ -1,66 +1,108 @@
-"""Tables that fit the terminal, and lines of columns where nobody looks.
+"""Tables and fields that fit the terminal, and lines of columns where nobody looks.
 
 Belongs here: layout of rows. Does not belong here: what is in them.
 
-At a terminal a long URL is cut to its last part and stays a link; piped, it is whole.
+At a terminal a long URL is cut to its last part and stays a link, and a long text is cut;
+piped into a file or another program, everything is whole.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from scene_pipeline.cli.terminal import Terminal, plain
 
-if TYPE_CHECKING:
-    from rich.table import Table
+Cell = str | tuple[str, str]
+"""A text, or a text and its style."""
 
 _URL_COLUMN = "url"
-_RIGHT_ALIGNED = frozenset({"cost", "version", "scenes", "estimate"})
-_FLEXIBLE = frozenset({"url", "why", "prompt", "title", "detail"})
+_RIGHT_ALIGNED = frozenset({"cost", "version", "scenes", "estimate", "length"})
+_FLEXIBLE = frozenset({"url", "why", "prompt", "title"})
+_MAX_SCENE_WIDTH = 30
+_LABEL_WIDTH = 10
 
 
 class SceneTable:
-    """Rows under headings; made by `scene_table`."""
+    """Rows under headings.
 
-    def __init__(self, terminal: Terminal, columns: Sequence[str], table: "Table") -> None:
+    Args:
+        terminal: Where to.
+        columns: The headings; some names have a layout of their own.
+    """
+
+    def __init__(self, terminal: Terminal, columns: Sequence[str]) -> None:
         self._terminal = terminal
         self._columns = columns
-        self._table = table
+        self._rows: list[list[tuple[str, str]]] = []
 
-    def add(self, *cells: str | tuple[str, str]) -> None:
-        """Add a row; a cell is its text, or text and style."""
-        from rich.text import Text  # noqa: PLC0415  # where used
-
-        row = []
-        for name, cell in zip(self._columns, cells, strict=True):
-            text, style = cell if isinstance(cell, tuple) else (cell, "")
-            shown = plain(text)
-            if name == _URL_COLUMN and shown:
-                style = f"dim link {shown}" if self._terminal.is_live else style
-                shown = shown.rsplit("/", 1)[-1] if self._terminal.is_live else shown
-            row.append(Text(shown, style=style))
-        self._table.add_row(*row)
+    def add(self, *cells: Cell) -> None:
+        """Add a row, one cell per heading."""
+        pairs = [cell if isinstance(cell, tuple) else (cell, "") for cell in cells]
+        self._rows.append([(plain(text), style) for text, style in pairs])
 
     def show(self) -> None:
         """Write it."""
-        self._terminal.console.print(self._table)
+        if self._terminal.is_live:
+            self._show_fitted()
+        else:
+            self._show_whole()
 
+    def _show_whole(self) -> None:
+        lines = [list(self._columns), *([text for text, _ in row] for row in self._rows)]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(self._columns))]
+        for line in lines:
+            cells = [
+                cell.rjust(width) if name in _RIGHT_ALIGNED else cell.ljust(width)
+                for name, cell, width in zip(self._columns, line, widths, strict=True)
+            ]
+            self._terminal.say("  ".join(cells).rstrip())
 
-def scene_table(terminal: Terminal, columns: Sequence[str]) -> SceneTable:
-    """A table without lines, but for one under the headings."""
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415  # where used
-    from rich.table import Table  # noqa: PLC0415
+    def _show_fitted(self) -> None:
+        from rich.box import SIMPLE_HEAD  # noqa: PLC0415  # where used
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
 
-    box = SIMPLE_HEAD if terminal.is_live else None
-    table = Table(box=box, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in columns:
-        is_flexible = name in _FLEXIBLE
-        table.add_column(
-            name,
-            justify="right" if name in _RIGHT_ALIGNED else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if is_flexible and terminal.is_live else None,
-            max_width=30 if name == "scene" and terminal.is_live else None,
+        table = Table(
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+            header_style="dim",
+            border_style="dim",
+            expand=not _FLEXIBLE.isdisjoint(self._columns),
         )
-    table.expand = terminal.is_live and any(name in _FLEXIBLE for name in columns)
-    return SceneTable(terminal, columns, table)
+        for name in self._columns:
+            table.add_column(
+                name,
+                justify="right" if name in _RIGHT_ALIGNED else "left",
+                no_wrap=True,
+                overflow="ellipsis",
+                ratio=1 if name in _FLEXIBLE else None,
+                max_width=_MAX_SCENE_WIDTH if name == "scene" else None,
+            )
+        for row in self._rows:
+            cells = []
+            for name, (text, style) in zip(self._columns, row, strict=True):
+                is_url = name == _URL_COLUMN and bool(text)
+                cells.append(
+                    Text(text.rsplit("/", 1)[-1], style=f"dim link {text}")
+                    if is_url
+                    else Text(text, style=style)
+                )
+            table.add_row(*cells)
+        self._terminal.console.print(table)
+
+
+def show_fields(terminal: Terminal, fields: Mapping[str, str]) -> None:
+    """Write names and values, one line each; at a terminal a long value goes on under itself."""
+    if not terminal.is_live:
+        for name, value in fields.items():
+            terminal.say(plain(f"  {name:<{_LABEL_WIDTH - 2}}  {value}"))
+        return
+    from rich.table import Table  # noqa: PLC0415  # where used
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(width=_LABEL_WIDTH, no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields.items():
+        table.add_row(Text(f"  {name}", style="dim"), Text(plain(value)))
+    terminal.console.print(table)

@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene_pipeline.api.server import bind_address, instance_id, listen, running_instance
+from scene_pipeline.api.app import instance_id
+from scene_pipeline.api.server import bind_address, listen, running_instance
 from scene_pipeline.cli.children import Child, stop_all
 from scene_pipeline.cli.dagster_home import (
     WORKSPACE_FILE,
@@ -25,13 +26,13 @@ from scene_pipeline.cli.dagster_home import (
     shipped_file,
 )
 from scene_pipeline.cli.readiness import HOST, check_dagster_port, dagster_state, dagster_url
-from scene_pipeline.cli.run_header import show_fields, storage_in_words
 from scene_pipeline.cli.session import open_databases
 from scene_pipeline.cli.terminal import Terminal, command, plain, shown_path
-from scene_pipeline.cli.up_record import RunningUp, claim, is_held, read_running, write_record
+from scene_pipeline.cli.up_record import RunningUp, claim, write_record
+from scene_pipeline.cli.up_words import START_SECONDS, announce, tell_running
 from scene_pipeline.database import embedded
-from scene_pipeline.errors import ConfigurationError, ScenePipelineError
-from scene_pipeline.pipeline.preview import check_defaults
+from scene_pipeline.errors import ScenePipelineError
+from scene_pipeline.pipeline.preview import check_settings
 from scene_pipeline.processes import start_ticks
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.registry import parse_storage_url
@@ -39,8 +40,6 @@ from scene_pipeline.storage.registry import parse_storage_url
 if TYPE_CHECKING:
     from scene_pipeline.database.session import DatabaseUrls
 
-START_SECONDS = 120.0
-"""How long everything may take to answer; a loaded machine needs some 20."""
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 0.5
 DATABASE_STOP_SECONDS = 5.0
@@ -60,10 +59,10 @@ def up(terminal: Terminal) -> int:
         UsageError: A port is taken, the database cannot be used, a setting is wrong.
     """
     settings = load_settings()
-    check_defaults(settings)
+    check_settings(settings)
     with claim(settings) as is_ours:
         if not is_ours:
-            return _tell_the_running_one(terminal, settings)
+            return tell_running(terminal, settings)
         with _stop_requests() as stop:
             try:
                 _serve(terminal, settings, stop)
@@ -88,7 +87,7 @@ def _serve(terminal: Terminal, settings: Settings, stop: threading.Event) -> Non
             if not _is_ready_in_time(settings, children, stop, has_frames=frames_url is not None):
                 return
             _record(settings, frames_url, is_ready=True)
-            _announce(terminal, settings, urls.description, frames_url)
+            announce(terminal, settings, urls.description, frames_url)
             _watch(terminal, settings, urls, children, stop)
         finally:
             if children:
@@ -153,7 +152,17 @@ def _start(
     children.append(
         Child(
             "dagster",
-            [*python, "dagster", "dev", "-w", workspace, "-h", HOST, "-p", str(settings.dagster_port)],
+            [
+                *python,
+                "dagster",
+                "dev",
+                "-w",
+                workspace,
+                "-h",
+                HOST,
+                "-p",
+                str(settings.dagster_port),
+            ],
             environment=environment,
             log=logs / "dagster.log",
             stop_signal=signal.SIGINT,
@@ -220,35 +229,6 @@ def _check_children(children: list[Child]) -> None:
             )
 
 
-def _announce(
-    terminal: Terminal, settings: Settings, database: str, frames_url: str | None
-) -> None:
-    logs = settings.home_directory / "logs"
-    if terminal.is_json:
-        terminal.document(
-            {
-                "pid": os.getpid(),
-                "dagster_url": dagster_url(settings),
-                "frames_url": frames_url,
-                "storage": storage_in_words(settings),
-                "database": database,
-                "logs": str(logs),
-            }
-        )
-        return
-    terminal.say("Scene Pipeline is up.", style="bold")
-    fields = {"dagster": dagster_url(settings)}
-    if frames_url is not None:
-        fields["frames"] = f"{frames_url}/frames/"
-    fields |= {
-        "storage": storage_in_words(settings),
-        "database": database,
-        "logs": shown_path(logs),
-    }
-    show_fields(terminal, fields)
-    terminal.say(f"Ctrl-C stops all of it; so does `{command('down')}` in another terminal.")
-
-
 def _watch(
     terminal: Terminal,
     settings: Settings,
@@ -269,39 +249,6 @@ def _watch(
                         "The embedded database died and came back at another address.",
                         next_action=f"Run `{command('up')}` again.",
                     )
-
-
-def _tell_the_running_one(terminal: Terminal, settings: Settings) -> int:
-    """Say where the other `up` answers, once it does."""
-    deadline = time.monotonic() + START_SECONDS
-    running = read_running(settings)
-    while (running is None or not running.is_ready) and time.monotonic() < deadline:
-        if not is_held(settings):
-            break
-        time.sleep(POLL_SECONDS)
-        running = read_running(settings)
-    if running is None or not running.is_ready:
-        raise ConfigurationError(
-            "Another `up` of this data directory was starting or stopping, and is not ready.",
-            code="up_in_motion",
-            next_action="Run the command again.",
-        )
-    if terminal.is_json:
-        terminal.document(
-            {
-                "pid": running.pid,
-                "dagster_url": running.dagster_url,
-                "frames_url": running.frames_url,
-                "was_running": True,
-            }
-        )
-        return 0
-    terminal.say("Scene Pipeline is up already.", style="bold")
-    fields = {"dagster": running.dagster_url}
-    if running.frames_url is not None:
-        fields["frames"] = f"{running.frames_url}/frames/"
-    show_fields(terminal, fields)
-    return 0
 
 
 def _wait_for_database(settings: Settings) -> None:

@@ -6,7 +6,7 @@ Belongs here: showing. Does not belong here: choosing the current one.
 from typing import TYPE_CHECKING, Any
 
 from scene_pipeline.cli.session import in_database, open_databases
-from scene_pipeline.cli.tables import scene_table
+from scene_pipeline.cli.tables import SceneTable
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.cli.wording import dollars_of
 from scene_pipeline.database.projects import get_project, scene_states
@@ -51,7 +51,7 @@ def show_versions(terminal: Terminal, project_key: str, scene_id: str) -> int:
     if not versions:
         terminal.say(plain(f"Scene {scene_id} has no frame yet."))
         return 0
-    table = scene_table(terminal, ["version", "made", "size", "cost", "model", "seed", "", "url"])
+    table = SceneTable(terminal, ["version", "made", "size", "cost", "model", "seed", "", "url"])
     for version in versions:
         table.add(
             f"v{version.version}",

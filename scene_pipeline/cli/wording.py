@@ -85,7 +85,7 @@ def frame_size(frame: FrameFacts) -> str:
 
 def outcome_words(outcome: SceneOutcome) -> str:
     """An outcome in a few words for the live display."""
-    words = [outcome.status]
+    words: list[str] = [outcome.status]
     if outcome.frame is not None:
         words += [f"v{outcome.frame.version}", frame_size(outcome.frame)]
     if outcome.cost_usd:

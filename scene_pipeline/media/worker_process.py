@@ -22,6 +22,7 @@ from scene_pipeline.media.messages import BrokenMessageError, read_message, writ
 
 # Where the interpreter's own libraries may lie; nothing else of the environment is handed on.
 _HANDED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_LAST_WORDS_SECONDS = 0.5
 # The child runs this very copy of the package, installed or not.
 _START = (
     "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
@@ -102,8 +103,12 @@ class WorkerProcess:
                     pipe.close()
 
     def _death(self, is_late: bool) -> ImageError:
-        self._process.kill()
-        status = self._process.wait()
+        try:
+            # a child that crashed closes its pipe a moment before its status can be read
+            status = self._process.wait(timeout=_LAST_WORDS_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
         if is_late:
             return resource_error("The picture took too long to decode")
         if status == -signal.SIGXCPU:

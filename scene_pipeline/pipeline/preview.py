@@ -5,7 +5,7 @@ run then does, and that a run which cannot begin has changed nothing. Does not b
 (`pipeline.stream`), showing it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
@@ -24,6 +24,7 @@ from scene_pipeline.scenes.planning import Action
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline.scenes.sizes import parse_size
 from scene_pipeline.settings import Settings
+from scene_pipeline.storage.registry import parse_storage_url
 
 _WORKING_ACTIONS: frozenset[Action] = frozenset({"generate", "resume"})
 
@@ -82,6 +83,7 @@ async def prepare_run(
     intent: RunIntent,
     *,
     is_dry: bool,
+    check_store: Callable[[], None] | None = None,
 ) -> RunPreview:
     """Import where a file is given, look at every scene, and write the requests for new versions.
 
@@ -92,11 +94,13 @@ async def prepare_run(
         source: A document, or the key of a project.
         intent: What is asked for.
         is_dry: Whether everything is undone at the end; then the provider's key is not needed.
+        check_store: Called before anything is settled where the run may pay; what it raises undoes
+            everything.
 
     Raises:
         UsageError: Something that is asked for cannot be; nothing was changed.
     """
-    check_defaults(settings)
+    check_settings(settings)
     async with conn.transaction(force_rollback=is_dry):
         imported = None
         key = source if isinstance(source, str) else ""
@@ -112,23 +116,25 @@ async def prepare_run(
             )
             key = imported.key
         mode: Mode = "regenerate" if intent.regenerate else "ensure"
-        survey = await _survey(conn, settings, prices, key, intent, mode)
+        survey = await _survey(conn, settings, prices, key, intent, mode=mode)
         continues = False
         if intent.regenerate and not is_dry:
             wanted = [s.ref.scene_id for s in survey.scenes if s.decision.action != "invalid"]
             continues = not await _request(conn, key, _unlocked(survey, wanted), intent)
-            survey = await _survey(conn, settings, prices, key, intent, "ensure")
+            survey = await _survey(conn, settings, prices, key, intent, mode="ensure")
         if not is_dry:
-            _check_providers(settings, survey)
+            _check_providers(settings, survey, intent.overrides.provider)
+        if check_store is not None and any(may_pay(scene) for scene in survey.scenes):
+            check_store()
         budgets = await read_budgets(conn, _caps(settings, survey.project_id))
     return RunPreview(imported, survey, tuple(budgets), continues)
 
 
-def check_defaults(settings: Settings) -> None:
-    """Refuse settings that every scene would otherwise be set aside for.
+def check_settings(settings: Settings) -> None:
+    """Refuse settings with which no scene could be made; nothing is contacted.
 
     Raises:
-        UsageError: The provider or the image size of the settings does not exist.
+        UsageError: The provider, the image size or the kind of storage does not exist.
     """
     if settings.provider_name not in PROVIDER_NAMES:
         raise ConfigurationError(
@@ -137,6 +143,7 @@ def check_defaults(settings: Settings) -> None:
             next_action=f"Use one of: {', '.join(PROVIDER_NAMES)}.",
         )
     parse_size(settings.image_size)
+    parse_storage_url(settings.resolved_storage_url)
 
 
 def may_pay(scene: SurveyedScene) -> bool:
@@ -161,6 +168,7 @@ async def _survey(
     prices: PriceTable,
     project_key: str,
     intent: RunIntent,
+    *,
     mode: Mode,
 ) -> ProjectSurvey:
     return await survey_project(
@@ -197,10 +205,10 @@ def _unlocked(survey: ProjectSurvey, scene_ids: Sequence[str]) -> list[str]:
     return [scene_id for scene_id in scene_ids if scene_id not in locked]
 
 
-def _check_providers(settings: Settings, survey: ProjectSurvey) -> None:
-    """Build each provider that will be asked, so that a missing key is told before anything."""
+def _check_providers(settings: Settings, survey: ProjectSurvey, named: str | None) -> None:
+    """Build each provider that is named or will be asked: a missing key is told before anything."""
     names = {scene.request.provider for scene in working_scenes(survey) if scene.request}
-    for name in sorted(names):
+    for name in sorted(names | ({named} if named else set())):
         build_provider(name, settings).close()
 
 

@@ -168,9 +168,8 @@ def test_the_request_carries_nothing_that_it_should_not(
 
 
 def test_a_body_without_length_and_a_chunked_one_arrive(fetcher_of: Fetch) -> None:
-    chunked = (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n3\r\nfgh\r\n0\r\n\r\n"
-    )
+    chunks = b"5\r\nabcde\r\n3\r\nfgh\r\n0\r\n\r\n"
+    chunked = answer(chunks, length=None, Transfer_Encoding="chunked")
     with HostileServer({"/c": chunked, "/e": answer(b"abc", length=None)}) as server:
         fetcher = fetcher_of(server)
         assert fetcher.fetch(server.url("/c")).data == b"abcdefgh"
@@ -680,6 +679,7 @@ def test_the_watchdog_ends_a_read_that_no_timeout_bounds() -> None:
 
     ours, theirs = socket.socketpair()
     with ours, theirs:
+        ours.settimeout(5)
         deadline = Deadline(0.05)
         stream = Endless(ours)
         started = time.monotonic()
@@ -688,3 +688,15 @@ def test_the_watchdog_ends_a_read_that_no_timeout_bounds() -> None:
         assert received == b""
         assert deadline.is_over
         assert time.monotonic() - started < 2
+
+
+def test_every_timeout_is_cut_to_the_time_that_is_left() -> None:
+    now = [100.0]
+    deadline = Deadline(60.0, lambda: now[0])
+    assert deadline.bound(15.0) == 15.0
+    now[0] = 155.0
+    assert deadline.bound(15.0) == deadline.bound(None) == 5.0
+    now[0] = 160.0
+    assert deadline.is_over
+    with pytest.raises(httpcore.ReadTimeout):
+        deadline.bound(15.0)

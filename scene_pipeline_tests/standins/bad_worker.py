@@ -28,7 +28,7 @@ def _inspect(header: Mapping[str, Any], parts: Sequence[bytes]) -> worker.Answer
     if order == SLEEP:
         signal.pause()
     if order == EAT:
-        bytearray(3 * 2**30)
+        bytearray(2**30)
     if order == BABBLE:
         os.write(_answer_descriptor(), b"HTTP/1.1 200 OK\r\n\r\nthis is no message")
         signal.pause()

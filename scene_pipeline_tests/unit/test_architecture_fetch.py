@@ -17,6 +17,8 @@ ALLOWED = {
     "media/transport_errors.py": {"httpcore"},
     # asks the address it would serve at whether another server of ours is there
     "api/server.py": {"http"},
+    # asks the programs that it has just started whether they are up
+    "cli/readiness.py": {"http"},
     # reads a probe of its own back from the address that the settings name
     "storage/diagnosis.py": {"http", "urllib.request"},
     # names an exception that comes through boto3

@@ -91,6 +91,12 @@ def test_a_png_that_lacks_only_its_last_checksum_is_refused() -> None:
     assert code_of(scene_file("PNG")[:-4]) == "truncated_image"
 
 
+def test_a_wrong_checksum_over_right_pixels_is_refused() -> None:
+    data = bytearray(scene_file("PNG"))
+    data[-13] ^= 0x01  # within the checksum of the last IDAT, before the 12 bytes of IEND
+    assert code_of(bytes(data)) == "truncated_image"
+
+
 def test_a_flipped_byte_in_png_pixels_is_refused() -> None:
     data = bytearray(scene_file("PNG"))
     data[len(data) // 2] ^= 0xFF
@@ -184,6 +190,9 @@ def test_foreign_metadata_is_gone_and_the_pixels_are_not(image_format: ImageForm
         assert before.tobytes() == after.tobytes()
         assert not after.getexif()
         assert not {"comment", "xmp", "parameters", "exif"} & after.info.keys()
+    if image_format == "WEBP":
+        assert found.data[12:16] == b"VP8X"
+        assert found.data[20] & 0x0C == 0, "VP8X still announces what was taken away"
 
 
 @pytest.mark.parametrize("image_format", IMAGE_FORMATS)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scene_pipeline.errors import ConfigurationError, FetchError
+from scene_pipeline.media.redirects import next_hop
 from scene_pipeline.media.urls import UrlPolicy, check_url
 
 POLICY = UrlPolicy.of(
@@ -134,6 +135,38 @@ def test_a_trusted_private_host_may_use_http_and_its_port(url: str, text: str) -
 def test_trust_in_one_port_is_no_trust_in_another(url: str) -> None:
     with pytest.raises(FetchError):
         check_url(url, POLICY)
+
+
+def test_trust_without_the_allowlist_is_none() -> None:
+    assert not POLICY.trusts("not-allowed.test", 80)
+    with pytest.raises(FetchError) as caught:
+        check_url("http://not-allowed.test/x", POLICY)
+    assert caught.value.error_code == "blocked_scheme"
+
+
+@pytest.mark.parametrize(
+    ("origin", "location", "code"),
+    [
+        ("https://127.0.0.1/x", "http://127.0.0.1/y", "redirect_blocked_scheme"),
+        ("https://fal.media/x", "https://127.0.0.1/y", "redirect_blocked_host"),
+        ("https://fal.media/x", "http://127.0.0.1/y", "redirect_blocked_scheme"),
+        ("https://fal.media/x", "https://v3.fal.me\tdia/y", "redirect_invalid_url"),
+        ("https://fal.media/x", "ht\ntps://v3.fal.media/y", "redirect_invalid_url"),
+        ("https://fal.media/x", " /y", "redirect_invalid_url"),
+    ],
+)
+def test_a_redirect_may_not_weaken_what_the_first_url_was_held_to(
+    origin: str, location: str, code: str
+) -> None:
+    with pytest.raises(FetchError) as caught:
+        next_hop(check_url(origin, POLICY), location, POLICY)
+    assert caught.value.error_code == code
+
+
+def test_a_redirect_within_the_rules_is_followed() -> None:
+    origin = check_url("https://fal.media/a/b?c=d", POLICY)
+    assert next_hop(origin, "../e", POLICY).text == "https://fal.media/e"
+    assert next_hop(origin, "//v3.fal.media/f", POLICY).text == "https://v3.fal.media/f"
 
 
 def test_redacted_urls_and_messages_keep_queries_to_themselves() -> None:

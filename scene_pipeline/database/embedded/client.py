@@ -162,7 +162,7 @@ def _spawn_supervisor(layout: Layout, lock: int, system_state: Path) -> None:
     log = layout.open_file(layout.supervisor_log, "log")
     os.truncate(log, 0)
     try:
-        subprocess.run(
+        answer = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -172,12 +172,14 @@ def _spawn_supervisor(layout: Layout, lock: int, system_state: Path) -> None:
             pass_fds=(lock,),
             start_new_session=True,  # Ctrl-C in our terminal is not meant for the database
             timeout=SPAWN_TIMEOUT_SECONDS,
-            check=True,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise _start_failed(layout, "its supervisor could not be started") from error
     finally:
         os.close(log)
+    if answer.returncode > 0:  # one that was killed, below 0, is simply missing and tried again
+        raise _start_failed(layout, "its supervisor could not be started")
 
 
 def _accepts_connections(record: ServerRecord) -> bool:
