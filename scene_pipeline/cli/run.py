@@ -106,6 +106,7 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
         seconds=time.monotonic() - began_at,
         sheet_problem=launched.sheet_problem,
         target=arguments.target,
+        max_cost_usd=arguments.max_cost_usd,
     )
     show_report(terminal, settings, urls.description, report)
     return 1 if any(outcome.status in UNFINISHED for outcome in report.outcomes) else 0

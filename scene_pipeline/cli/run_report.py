@@ -40,6 +40,8 @@ class RunReport:
     """Why there is no new contact sheet."""
     target: str
     """File or project, as it stood on the command line."""
+    max_cost_usd: Decimal | None = None
+    """The run's own cap."""
 
     @property
     def cost_usd(self) -> Decimal:
@@ -98,7 +100,7 @@ def report_json(settings: Settings, database: str, report: RunReport) -> dict[st
         "document": str(files.document),
         "contact_sheet": str(files.contact_sheet) if files.contact_sheet else None,
         "contact_sheet_url": files.contact_sheet_url,
-        **setting_json(settings, database, report.preview, None),
+        **setting_json(settings, database, report.preview, report.max_cost_usd),
         "problems": [problem_json(problem) for problem in report.preview.problems],
         "notices": [problem_json(notice) for notice in report.preview.survey.document.notices],
     }

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 0.5
-DATABASE_STOP_SECONDS = 5.0
+DATABASE_STOP_SECONDS = 2.5
+"""The embedded database goes a second after its last user; another command may be one."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -69,8 +70,6 @@ def up(terminal: Terminal) -> int:
             except PartDiedError as error:
                 terminal.fail(error)
                 return 1
-            finally:
-                _wait_for_database(settings)
     terminal.say("Everything is stopped.", style="dim")
     return 0
 
@@ -81,18 +80,19 @@ def _serve(terminal: Terminal, settings: Settings, stop: threading.Event) -> Non
     _record(settings, frames_url, is_ready=False)
     terminal.say("Starting ...", style="dim")
     children: list[Child] = []
-    with open_databases(settings, terminal) as urls:
-        try:
-            _start(settings, urls, children, has_frames=frames_url is not None)
-            if not _is_ready_in_time(settings, children, stop, has_frames=frames_url is not None):
-                return
-            _record(settings, frames_url, is_ready=True)
-            announce(terminal, settings, urls.description, frames_url)
-            _watch(terminal, settings, urls, children, stop)
-        finally:
-            if children:
+    try:
+        with open_databases(settings, terminal) as urls:
+            try:
+                if not _start(settings, urls, children, stop, has_frames=frames_url is not None):
+                    return
+                _record(settings, frames_url, is_ready=True)
+                announce(terminal, settings, urls.description, frames_url)
+                _watch(terminal, settings, urls, children, stop)
+            finally:
                 terminal.say("Stopping ...", style="dim")
                 stop_all(children)
+    finally:
+        _wait_for_database(settings)
 
 
 @contextmanager
@@ -133,8 +133,14 @@ def _record(settings: Settings, frames_url: str | None, *, is_ready: bool) -> No
 
 
 def _start(
-    settings: Settings, urls: "DatabaseUrls", children: list[Child], *, has_frames: bool
-) -> None:
+    settings: Settings,
+    urls: "DatabaseUrls",
+    children: list[Child],
+    stop: threading.Event,
+    *,
+    has_frames: bool,
+) -> bool:
+    """Start every child and wait until all answer; False where a stop was asked for meanwhile."""
     environment = {**os.environ, **prepare_dagster_home(settings, urls.dagster)}
     logs = settings.home_directory / "logs"
     python = [sys.executable, "-m"]
@@ -147,48 +153,42 @@ def _start(
                 log=logs / "frames.log",
             )
         )
-    _prepare_instance(environment, logs)
+    if not _prepare_instance(environment, logs / "instance.log", stop):
+        return False
     workspace = str(shipped_file(WORKSPACE_FILE))
+    port = str(settings.dagster_port)
     children.append(
         Child(
             "dagster",
-            [
-                *python,
-                "dagster",
-                "dev",
-                "-w",
-                workspace,
-                "-h",
-                HOST,
-                "-p",
-                str(settings.dagster_port),
-            ],
+            [*python, "dagster", "dev", "-w", workspace, "-h", HOST, "-p", port],
             environment=environment,
             log=logs / "dagster.log",
             stop_signal=signal.SIGINT,
         )
     )
+    return _is_ready_in_time(settings, children, stop, has_frames=has_frames)
 
 
-def _prepare_instance(environment: dict[str, str], logs: Path) -> None:
-    """Make Dagster's tables and end dead runs, before several processes find the instance."""
-    log = logs / "instance.log"
-    child = Child(
-        "instance",
-        [sys.executable, "-m", "scene_pipeline.defs.instance"],
-        environment=environment,
-        log=log,
-    )
+def _prepare_instance(environment: dict[str, str], log: Path, stop: threading.Event) -> bool:
+    """Make Dagster's tables and end dead runs, before several processes find the instance.
+
+    Returns:
+        False where a stop was asked for meanwhile.
+    """
+    command_line = [sys.executable, "-m", "scene_pipeline.defs.instance"]
+    child = Child("instance", command_line, environment=environment, log=log)
     deadline = time.monotonic() + START_SECONDS
-    while child.exit_code is None and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    if child.exit_code != 0:
-        child.ask_to_stop()
-        child.end(time.monotonic() + 1)
-        raise PartDiedError(
-            f"Dagster's instance cannot be used: {plain(child.last_words())}.",
-            next_action=f"See {shown_path(log)}.",
-        )
+    while child.exit_code is None and time.monotonic() < deadline and not stop.wait(POLL_SECONDS):
+        pass
+    code = child.exit_code
+    child.ask_to_stop()
+    child.end(time.monotonic() + 1)
+    if code == 0 or stop.is_set():
+        return not stop.is_set()
+    raise PartDiedError(
+        f"Dagster's instance cannot be used: {plain(child.last_words())}.",
+        next_action=f"See {shown_path(log)}.",
+    )
 
 
 def _is_ready_in_time(

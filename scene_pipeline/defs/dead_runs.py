@@ -10,12 +10,12 @@ ever, in every list of the UI and against every limit. A run is ended here only 
 
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
 from scene_pipeline.defs.metadata import HOST_TAG, PROCESS_TAG
+from scene_pipeline.processes import start_ticks
 
 _OPEN_STATUSES = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -24,22 +24,6 @@ _OPEN_STATUSES = [
     dg.DagsterRunStatus.CANCELING,
 ]
 _RUNS_PER_CALL = 200
-_START_TIME_FIELD = 19
-"""Index of `starttime` among the fields after the command's closing bracket in /proc/PID/stat."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSpace:
-    """What makes a process id mean something: a kernel's boot and a namespace in it."""
-
-    host: str
-    boot_id: str
-    namespace: str
-
-    @property
-    def name(self) -> str:
-        """The space in one line; two processes with the same line see the same process ids."""
-        return f"{self.host}/{self.boot_id}/{self.namespace}"
 
 
 def process_tags(run_id: str) -> dict[str, str]:
@@ -49,10 +33,10 @@ def process_tags(run_id: str) -> dict[str, str]:
         run_id: Goes into the tag, because a re-execution inherits its parent's tags and would
             otherwise be taken for dead before it has begun.
     """
-    space, started = _this_space(), _start_ticks(os.getpid())
+    space, started = _this_space(), start_ticks(os.getpid())
     if space is None or started is None:
         return {}
-    return {PROCESS_TAG: f"{os.getpid()}/{started}/{run_id}", HOST_TAG: space.name}
+    return {PROCESS_TAG: f"{os.getpid()}/{started}/{run_id}", HOST_TAG: space}
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -68,7 +52,7 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     if space is None:
         return []
     runs = instance.get_runs(
-        dg.RunsFilter(statuses=_OPEN_STATUSES, tags={HOST_TAG: space.name}),
+        dg.RunsFilter(statuses=_OPEN_STATUSES, tags={HOST_TAG: space}),
         limit=_RUNS_PER_CALL,
         ascending=True,
     )
@@ -86,25 +70,14 @@ def _is_gone(run: dg.DagsterRun) -> bool:
     pid, started, run_id = run.tags.get(PROCESS_TAG, "//").split("/", maxsplit=2)
     if run_id != run.run_id or not pid.isdigit():
         return False
-    return _start_ticks(int(pid)) != started
+    return start_ticks(int(pid)) != started
 
 
-def _this_space() -> ProcessSpace | None:
+def _this_space() -> str | None:
+    """What makes a process id mean something: host, the kernel's boot, and a namespace in it."""
     try:
-        return ProcessSpace(
-            host=socket.gethostname(),
-            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
-            namespace=str(Path("/proc/self/ns/pid").readlink()),
-        )
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        namespace = Path("/proc/self/ns/pid").readlink()
     except OSError:  # not Linux: nothing can be proved, so nothing is ended
         return None
-
-
-def _start_ticks(pid: int) -> str | None:
-    """When a process began, in clock ticks since the boot; None where there is none or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[_START_TIME_FIELD]
+    return f"{socket.gethostname()}/{boot_id}/{namespace}"

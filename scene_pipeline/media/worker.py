@@ -40,7 +40,7 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
 
     Args:
         handlers: By the job's name; an `ImageError` is the job's answer, anything else is a crash.
-        limits: `memory_bytes`, and per job `cpu_seconds`.
+        limits: `memory_bytes`, and per job `cpu_seconds` and `alarm_seconds`.
     """
     jobs, answers = _take_pipes()
     Image.preinit()  # the plugins of PNG and JPEG, now, before anything hostile is read
@@ -48,6 +48,8 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
     while (message := read_message(jobs)) is not None:
         header, parts = message
         _limit_cpu(limits["cpu_seconds"])
+        # ends a job that hangs even when the parent, whose wall clock is shorter, is gone
+        signal.alarm(limits["alarm_seconds"])
         answer: dict[str, Any]
         blobs: Sequence[bytes]
         try:
@@ -58,6 +60,7 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
             # the heap is in an unknown state: the next job gets a fresh process
             answer, blobs = _error("It takes too much memory.", "decode_resource", True), ()
             answer["is_last"] = True
+        signal.alarm(0)
         del message, parts
         write_message(answers, answer, blobs)
         if answer.get("is_last"):

@@ -6,6 +6,7 @@ between threads (`media.workers`) and what a child does (`media.worker`).
 
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from scene_pipeline.media.messages import BrokenMessageError, read_message, writ
 # Where the interpreter's own libraries may lie; nothing else of the environment is handed on.
 _HANDED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _LAST_WORDS_SECONDS = 0.5
+_ALARM_GRACE_SECONDS = 1
 # The child runs this very copy of the package, installed or not.
 _START = (
     "import sys; root = sys.argv[1]; root in sys.path or sys.path.insert(0, root); "
@@ -35,7 +37,11 @@ class WorkerProcess:
 
     def __init__(self, module: str, limits: WorkerLimits) -> None:
         root = str(Path(scene_pipeline.__file__).parent.parent)
-        child_limits = {"memory_bytes": limits.memory_bytes, "cpu_seconds": limits.cpu_seconds}
+        child_limits = {
+            "memory_bytes": limits.memory_bytes,
+            "cpu_seconds": limits.cpu_seconds,
+            "alarm_seconds": math.ceil(limits.wall_seconds) + _ALARM_GRACE_SECONDS,
+        }
         try:
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
                 [

@@ -1,5 +1,6 @@
 """The pool of sandboxed workers: one hostile picture costs itself and nothing else."""
 
+import contextlib
 import io
 import json
 import os
@@ -47,6 +48,15 @@ def worker_pid(pool: ImageWorkers) -> int:
 
 def is_running(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+def wait_for_the_end_of(pid: int) -> None:
+    """Wait for a process that is no child of ours; an orphan may stay on as a zombie."""
+    deadline = time.monotonic() + 10
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -218,11 +228,20 @@ def test_a_worker_ends_with_the_process_that_started_it() -> None:
         "print(pool.inspect(b'tell').notes[1], flush=True); os._exit(1)"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
-    pid = int(run.stdout)
-    deadline = time.monotonic() + 10
-    while is_running(pid) and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_the_end_of(int(run.stdout))
+
+
+def test_a_hanging_worker_ends_although_its_parent_was_killed() -> None:
+    program = (
+        "import os, threading, time; from scene_pipeline.media.images import WorkerLimits\n"
+        "from scene_pipeline.media.workers import ImageWorkers\n"
+        f"pool = ImageWorkers(1, WorkerLimits(wall_seconds=0.5), worker_module={BAD_WORKER!r})\n"
+        "print(pool.inspect(b'tell').notes[1], flush=True)\n"
+        "threading.Thread(target=pool.inspect, args=(b'sleep',), daemon=True).start()\n"
+        "time.sleep(0.2); os._exit(1)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    wait_for_the_end_of(int(run.stdout))
 
 
 def test_a_worker_imports_no_more_than_decoding_needs() -> None:

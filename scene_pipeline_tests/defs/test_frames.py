@@ -165,29 +165,20 @@ def test_a_selection_without_the_paid_asset_never_pays(
     assert latest(instance, "scene_start_frame", "film/one").metadata["kept"].value is True
 
 
-@pytest.mark.parametrize(
-    ("scene_ids", "tags", "expected"),
-    [
-        (("one", "two"), {}, "film"),
-        (("one",), {"scene_pipeline/project": "given"}, "given"),
-    ],
-)
+@pytest.mark.parametrize("given", [None, "by the launcher"])
 def test_the_project_tag_is_added_where_the_launcher_left_it_out(
-    instance: dg.DagsterInstance,
-    runtime: PipelineRuntime,
-    studio: Studio,
-    scene_ids: tuple[str, ...],
-    tags: dict[str, str],
-    expected: str,
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio, given: str | None
 ) -> None:
     studio.bring(film(PROMPTS))
-    register(instance, *scene_ids)
+    register(instance, "one", "two")
 
-    result = execute(instance, runtime, tags=tags)
+    result = execute(
+        instance, runtime, tags={} if given is None else {"scene_pipeline/project": given}
+    )
 
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
-    assert run.tags["scene_pipeline/project"] == expected
+    assert run.tags["scene_pipeline/project"] == (given or "film")
 
 
 def test_the_contact_sheet_is_materialized_with_a_picture(

@@ -4,6 +4,8 @@ import os
 import signal
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -16,9 +18,11 @@ from scene_pipeline.defs.partitions import (
     register_partitions,
 )
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline.errors import DatabaseError, NotFoundError
+from scene_pipeline.errors import ConfigurationError, NotFoundError
 from scene_pipeline.pipeline.orders import SceneOutcome, StreamEvent
+from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
+from scene_pipeline_tests.standins.fal import FalStandIn
 
 PROMPTS = {f"scene_{number}": f"Shot {number}" for number in range(1, 7)}
 
@@ -82,10 +86,14 @@ def test_failed_scenes_are_outcomes_and_no_error(
 def test_what_stops_everything_is_raised_as_itself(
     instance: dg.DagsterInstance, runtime: PipelineRuntime
 ) -> None:
-    broken = replace(runtime, database_url="postgresql://nobody@127.0.0.1:1/nowhere")
+    settings = runtime.settings.model_copy(update={"storage_url": "gs://bucket"})
 
-    with pytest.raises(DatabaseError):
-        launch_frames(instance, broken, "film", ["scene_1"], mode="ensure")
+    with pytest.raises(ConfigurationError) as caught:
+        launch_frames(
+            instance, replace(runtime, settings=settings), "film", ["scene_1"], mode="ensure"
+        )
+
+    assert caught.value.error_code == "storage_not_available"
 
     [run] = instance.get_runs()
     assert run.status is dg.DagsterRunStatus.FAILURE
@@ -114,21 +122,38 @@ def test_an_interrupt_cancels_the_run_and_the_next_launch_goes_on(
 
 
 def test_one_cap_holds_for_all_ranges_of_a_launch(
-    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio, tmp_path: Path
 ) -> None:
     studio.bring(film(PROMPTS))
     register_partitions(instance, "film", [f"film/{one}" for one in PROMPTS])
+    with FalStandIn(tmp_path / "fal") as fal:
+        settings = load_settings(
+            home=runtime.settings.home,
+            fal_key=fal.key,
+            egress_proxy=fal.proxy_url,
+            ssl_cert_file=fal.ca_file,
+        )
+        launched = launch_frames(
+            instance,
+            replace(runtime, settings=settings),
+            "film",
+            ["scene_1", "scene_3"],
+            mode="ensure",
+            max_cost_usd=Decimal(1),
+        )
 
-    launched = launch_frames(
-        instance, runtime, "film", ["scene_1", "scene_3"], mode="ensure", max_cost_usd=Decimal(1)
-    )
+    first, second = (instance.get_run_by_id(run_id) for run_id in launched.run_ids)
+    assert first is not None
+    assert second is not None
+    [spent] = {one.cost_usd for one in launched.outcomes}
+    assert spent > 0
+    assert _cap(first) == Decimal(1)
+    assert _cap(second) == Decimal(1) - spent
 
-    caps = [
-        run.run_config["ops"]["stream_frames"]["config"]["max_cost_usd"]
-        for run in map(instance.get_run_by_id, launched.run_ids)
-        if run is not None
-    ]
-    assert caps == [1.0, 1.0]  # the offline provider is free: nothing was taken off
+
+def _cap(run: dg.DagsterRun) -> Decimal:
+    ops: Any = run.run_config["ops"]
+    return Decimal(str(ops["stream_frames"]["config"]["max_cost_usd"]))
 
 
 def test_a_sheet_is_drawn_and_an_unknown_project_is_told(

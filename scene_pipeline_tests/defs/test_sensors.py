@@ -9,9 +9,7 @@ from scene_pipeline.defs.sensors import dead_runs, stale_storyboards
 from scene_pipeline_tests.films import Studio, film
 
 
-def tick(
-    instance: dg.DagsterInstance, runtime: PipelineRuntime
-) -> dg.SensorResult | dg.SkipReason:
+def tick(instance: dg.DagsterInstance, runtime: PipelineRuntime) -> dg.SensorResult | dg.SkipReason:
     context = dg.build_sensor_context(
         instance=instance, definitions=build_definitions(resources={"pipeline": runtime})
     )

@@ -1,6 +1,7 @@
 """What people read: metadata, log lines, the failure at the end, and the token behind it all."""
 
 import io
+import re
 from decimal import Decimal
 
 import dagster as dg
@@ -102,14 +103,13 @@ def test_the_token_names_the_request(mode: str, tags: dict[str, str], expected: 
 
 @pytest.mark.parametrize(
     "prompt",
-    ["![x](https://tracker.invalid/p.png)", "<img src=x>", "[a](javascript:x)", "https://a.invalid"],
+    ["![x](https://t.invalid/p.png)", "<img src=x>", "[a](javascript:x)", "https://a.invalid"],
 )
 def test_a_prompt_is_never_live_markdown(prompt: str) -> None:
     shown = prompt_markdown(prompt).value
 
     assert shown is not None
-    for live in ("![", "](", "<img", "://"):
-        assert live not in shown
+    assert not re.search(r"(?<!\\)[!\[\](<:]", shown)
 
 
 def test_a_prompt_keeps_its_lines() -> None:
