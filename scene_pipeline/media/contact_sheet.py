@@ -28,8 +28,10 @@ _TEXT = "#f1f2f4"
 _QUIET_TEXT = "#a2a9b6"
 _BADGE_TEXT = "#101216"
 _STATE_COLOURS = {
-    "generated": "#5fd38d",
-    "kept": "#7fb2f0",
+    "current": "#5fd38d",
+    "locked": "#7fb2f0",
+    "external": "#6fc7d1",
+    "generating": "#a9c3e6",
     "stale": "#f0c75e",
     "blocked": "#f2a65a",
     "ambiguous": "#c69cf0",

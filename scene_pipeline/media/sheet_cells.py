@@ -16,7 +16,7 @@ class SheetCell:
 
     scene_id: str
     state: str
-    """One word: generated, kept, stale, failed, blocked, ambiguous, invalid, ... or missing."""
+    """One word, as the view `scene_status` has it: current, stale, missing, failed, ..."""
     caption: str = ""
     """The prompt's first words; shortened to what fits."""
     thumbnail: bytes | None = field(default=None, repr=False)

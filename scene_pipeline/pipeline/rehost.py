@@ -11,7 +11,7 @@ from uuid import UUID
 from scene_pipeline.database import ledger, objects, versions
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import FetchError, ImageError, ProviderError, SceneError
-from scene_pipeline.media.workers import InspectedImage
+from scene_pipeline.media.images import InspectedImage
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.generate import submission_of
 from scene_pipeline.pipeline.retrying import with_retries

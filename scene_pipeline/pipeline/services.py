@@ -12,11 +12,12 @@ from typing import ParamSpec, TypeVar
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from scene_pipeline.database.session import open_pool
 from scene_pipeline.egress import tls_context
-from scene_pipeline.media.fetch import SafeFetcher
+from scene_pipeline.errors import DatabaseError
+from scene_pipeline.media.fetch import FetchLimits, SafeFetcher
 from scene_pipeline.media.workers import ImageWorkers
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.providers.base import ImageProvider
@@ -28,6 +29,8 @@ from scene_pipeline.storage.registry import build_store
 
 P = ParamSpec("P")
 T = TypeVar("T")
+OPEN_TIMEOUT_SECONDS = 15.0
+"""How long the first connection may take; whoever calls has looked at the server just before."""
 
 
 @dataclass
@@ -104,6 +107,7 @@ async def open_services(
             trusted_private_hosts=settings.trusted_private_hosts,
             tls_context=context,
             egress_proxy=settings.egress_proxy,
+            limits=FetchLimits(max_bytes=settings.asset_max_image_mb * 2**20),
         ),
         workers=ImageWorkers(settings.decode_workers),
         prices=PriceTable.load(),
@@ -111,7 +115,18 @@ async def open_services(
     )
     try:
         async with pool:
+            await _wait_for_database(pool)
             yield services
     finally:
         services.close_parts()
         threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _wait_for_database(pool: AsyncConnectionPool[AsyncConnection[DictRow]]) -> None:
+    try:
+        await pool.wait(timeout=OPEN_TIMEOUT_SECONDS)
+    except PoolTimeout as error:
+        raise DatabaseError(
+            f"The database gave no connection within {OPEN_TIMEOUT_SECONDS:.0f} s.",
+            next_action="Start it, or run `scene-pipeline doctor` to see what is wrong.",
+        ) from error

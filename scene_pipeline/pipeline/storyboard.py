@@ -52,12 +52,12 @@ async def make_storyboard(
         fingerprint = await storyboards.fingerprint_of(conn, project.id)
         stored = await projects.load_document(conn, project.id)
     title = _title(stored.master_json, project_key)
-    counts = Counter(state.state for state in states)
+    counts: Counter[str] = Counter(state.state for state in states)
     thumbnails = {scene_id: version.thumbnail for scene_id, version in versions.items()}
     sheet = await services.call(
         services.workers.contact_sheet,
         title,
-        _subtitle(len(states), counts),
+        f"{project_key}, {len(states)} scenes",
         [_cell(state, thumbnails.get(state.scene_id)) for state in states],
     )
     digest = sha256(sheet.png).hexdigest()
@@ -103,11 +103,6 @@ def _title(document: Mapping[str, object], project_key: str) -> str:
     described = document.get("project")
     title = described.get("title") if isinstance(described, Mapping) else None
     return title if isinstance(title, str) and title.strip() else project_key
-
-
-def _subtitle(total: int, counts: Mapping[str, int]) -> str:
-    parts = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-    return f"{total} scenes: {parts}"
 
 
 def _cell(state: SceneState, thumbnail: bytes | None) -> SheetCell:

@@ -18,7 +18,7 @@ FRAME = encode(draw_scene(3), "JPEG")
 
 
 def cell(**over: object) -> SheetCell:
-    base = SheetCell("scene_1", "generated", "A keeper climbs the stairs", FRAME, 1)
+    base = SheetCell("scene_1", "current", "A keeper climbs the stairs", FRAME, 1)
     return replace(base, **over)  # type: ignore[arg-type]  # names are checked by `replace`
 
 
