@@ -8,10 +8,10 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test lint format types lock clean
+.PHONY: help run up down test test-long lint format types lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## Make the frames of the example film, or of FILE=my.json
 	@$(BIN)/scene-pipeline run "$(FILE)"
@@ -22,8 +22,11 @@ up: $(RUNTIME) ## Start database, frame server and Dagster, to stay; Ctrl-C stop
 down: $(RUNTIME) ## Stop what `make up` started, from another terminal
 	@$(BIN)/scene-pipeline down
 
-test: $(DEVELOPMENT) ## Run all tests
+test: $(DEVELOPMENT) ## Run the tests, a few minutes
 	$(BIN)/python -m pytest
+
+test-long: $(DEVELOPMENT) ## Run the soaks, races and walks that `make test` leaves out
+	$(BIN)/python -m pytest -m long --durations 10
 
 lint: $(DEVELOPMENT) types ## Check style, formatting and types
 	$(BIN)/ruff check .

@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     s3_public_base_url: str | None = Field(None, validation_alias="S3_PUBLIC_BASE_URL")
     s3_upload_acl: str | None = Field(None, validation_alias="S3_UPLOAD_ACL")
     s3_cache_control: str | None = Field(None, validation_alias="S3_CACHE_CONTROL")
+    collect_grace_hours: float = Field(
+        24.0, ge=1, le=100_000, validation_alias="SCENE_PIPELINE_COLLECT_GRACE_HOURS"
+    )
 
     # Generation
     fal_key: str | None = Field(None, validation_alias="FAL_KEY", repr=False)
@@ -77,12 +80,19 @@ class Settings(BaseSettings):
     ambiguous_settle_seconds: float = Field(
         120.0, ge=0, validation_alias="SCENE_PIPELINE_AMBIGUOUS_SETTLE_SECONDS"
     )
+    on_ambiguous: Literal["wait", "pay_again"] = Field(
+        "wait", validation_alias="SCENE_PIPELINE_ON_AMBIGUOUS"
+    )
+    ambiguous_wait_minutes: float = Field(
+        30.0, ge=0, le=100_000, validation_alias="SCENE_PIPELINE_AMBIGUOUS_WAIT_MINUTES"
+    )
 
     # Money
     project_cap_usd: Decimal = Field(
         Decimal(5), ge=0, validation_alias="SCENE_PIPELINE_PROJECT_CAP_USD"
     )
     day_cap_usd: Decimal = Field(Decimal(20), ge=0, validation_alias="SCENE_PIPELINE_DAY_CAP_USD")
+    prices_file: Path | None = Field(None, validation_alias="SCENE_PIPELINE_PRICES_FILE")
     allow_unknown_price: bool = Field(False, validation_alias="SCENE_PIPELINE_ALLOW_UNKNOWN_PRICE")
 
     # Bounds of the stream

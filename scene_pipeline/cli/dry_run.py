@@ -13,7 +13,7 @@ from scene_pipeline.cli.wording import dollars_of, style_of
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.preview import RunPreview, expected_micros, may_pay
 from scene_pipeline.pipeline.survey import SurveyedScene
-from scene_pipeline.scenes.table import prompt_row, prompts_table
+from scene_pipeline.scenes.table import prompts_table
 from scene_pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,12 +123,7 @@ def _dry_run_json(
 
 def _prompt_rows(preview: RunPreview) -> list[dict[str, Any]]:
     """The prompts table of the scenes that would be worked on, or of all where none would."""
-    usable = {scene.scene_id: scene for scene in preview.survey.document.scenes}
-    rows = [
-        prompt_row(usable[scene.ref.scene_id], scene.request)
-        for scene in preview.survey.scenes
-        if scene.request is not None and scene.ref.scene_id in usable
-    ]
+    rows = [scene.prompt for scene in preview.survey.scenes if scene.prompt is not None]
     records: list[dict[str, Any]] = prompts_table(rows).to_dict(orient="records")  # type: ignore[assignment]  # keys are column names
     return records
 

@@ -146,7 +146,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         table.add_column(justify="right", no_wrap=True, min_width=6)
         table.expand = True
         now = time.monotonic()
-        for line in self._visible():
+        for line in self._visible(min(MAX_LINES, max(console.height - 3, 1))):
             seconds = (
                 "" if line.began_at is None else duration((line.ended_at or now) - line.began_at)
             )
@@ -161,20 +161,20 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             table.add_row(mark, Text(line.scene_id), words, Text(seconds, style="dim"))
         return table
 
-    def _visible(self) -> list[_Line]:
+    def _visible(self, limit: int) -> list[_Line]:
         """All lines where they fit; else those in flight, filled up with the last that ended."""
         lines = list(self._lines.values())
-        if len(lines) <= MAX_LINES:
+        if len(lines) <= limit:
             return lines
         working = [line for line in lines if line.began_at is not None and line.outcome is None]
-        chosen = working[:MAX_LINES]
+        chosen = working[:limit]
         ended = sorted(
             (line for line in lines if line.outcome is not None),
             key=lambda line: line.ended_at or 0,
         )
         waiting = [line for line in lines if line.began_at is None]
         rest = [*reversed(ended), *waiting]
-        picked = {id(line) for line in [*chosen, *rest[: MAX_LINES - len(chosen)]]}
+        picked = {id(line) for line in [*chosen, *rest[: limit - len(chosen)]]}
         return [line for line in lines if id(line) in picked]
 
     def _totals(self) -> "Text":

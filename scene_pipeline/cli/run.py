@@ -7,8 +7,10 @@ Mode of operation: everything that can be refused is refused before anything is 
 then the Dagster job runs in this process, on the instance that `up` shows.
 """
 
+import signal
+import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +31,10 @@ from scene_pipeline.pipeline.preview import (
     RunPreview,
     check_settings,
     prepare_run,
+    read_money,
 )
+from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.pipeline.store_probe import probe_writing
-from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.registry import build_store
@@ -77,7 +80,23 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
     Raises:
         UsageError: Something that is asked for cannot be; nothing was changed.
     """
+    try:
+        return _run(arguments, terminal)
+    except KeyboardInterrupt:
+        terminal.fail(
+            ScenePipelineError(
+                "Interrupted; nothing that is paid for is lost.",
+                code="interrupted",
+                # The same words are the same request, so that nothing is asked for twice.
+                next_action=f"Go on with: {command(*sys.argv[1:])}",
+            )
+        )
+        return EXIT_INTERRUPTED
+
+
+def _run(arguments: RunArguments, terminal: Terminal) -> int:
     began_at = time.monotonic()
+    _take_termination_for_ctrl_c()
     settings = load_settings()
     source = _source(arguments)
     check_settings(settings)
@@ -86,18 +105,16 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
         if arguments.is_dry:
             return show_dry_run(terminal, settings, urls.description, preview, arguments)
         show_header(terminal, settings, urls.description, preview, arguments.max_cost_usd)
-        try:
-            launched = launch(
-                terminal,
-                settings,
-                urls,
-                preview,
-                arguments.intent,
-                max_cost_usd=arguments.max_cost_usd,
-            )
-            files = write_outputs(settings, urls.application, preview.survey.project_key)
-        except KeyboardInterrupt:
-            return _interrupted(terminal, preview.survey.project_key)
+        launched = launch(
+            terminal,
+            settings,
+            urls,
+            preview,
+            arguments.intent,
+            max_cost_usd=arguments.max_cost_usd,
+        )
+        files = write_outputs(settings, urls.application, preview.survey.project_key)
+        preview = _with_money_of_now(settings, urls, preview)
     report = RunReport(
         preview=preview,
         outcomes=launched.outcomes_of(preview),
@@ -132,13 +149,11 @@ def _prepare(
     source: DocumentSource | str,
     arguments: RunArguments,
 ) -> RunPreview:
-    prices = PriceTable.load()
-
     async def prepare(conn: "Connection") -> RunPreview:
         return await prepare_run(
             conn,
             settings,
-            prices,
+            await load_prices(conn, settings),
             source,
             arguments.intent,
             is_dry=arguments.is_dry,
@@ -146,6 +161,16 @@ def _prepare(
         )
 
     return in_database(urls.application, prepare)
+
+
+def _with_money_of_now(settings: Settings, urls: "DatabaseUrls", preview: RunPreview) -> RunPreview:
+    """The preview with what the run has left of the caps, for its report."""
+
+    async def read(conn: "Connection") -> RunPreview:
+        budgets, costs = await read_money(conn, settings, preview.survey.project_id)
+        return replace(preview, budgets=budgets, costs=costs)
+
+    return in_database(urls.application, read)
 
 
 def _check_store(settings: Settings) -> None:
@@ -167,12 +192,7 @@ def _check_store(settings: Settings) -> None:
         store.close()
 
 
-def _interrupted(terminal: Terminal, project_key: str) -> int:
-    terminal.fail(
-        ScenePipelineError(
-            "Interrupted; nothing that is paid for is lost.",
-            code="interrupted",
-            next_action=f"Go on with: {command('run', project_key)}",
-        )
-    )
-    return EXIT_INTERRUPTED
+def _take_termination_for_ctrl_c() -> None:
+    """Let a closed terminal or a `kill` end the run as Ctrl-C does, whoever handles that then."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))

@@ -10,8 +10,8 @@ from typing import Any
 
 from scene_pipeline.cli.tables import show_fields
 from scene_pipeline.cli.terminal import Terminal, plain, problem_lines
-from scene_pipeline.cli.wording import dollars, dollars_of, plural
-from scene_pipeline.database.budgets import BudgetState
+from scene_pipeline.cli.wording import budget_in_words, dollars, dollars_of, plural
+from scene_pipeline.database.budgets import BudgetState, CostTotals
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.preview import RunPreview, expected_micros, may_pay, working_scenes
 from scene_pipeline.settings import Settings
@@ -22,6 +22,7 @@ _TO_DO = {
     "resume": "to finish",
     "keep": "kept",
     "republish": "to write back",
+    "heal": "to heal",
     "stale": "stale",
     "failed": "failed",
     "invalid": "invalid",
@@ -99,6 +100,29 @@ def setting_json(
             **{budget.scope: float(usd(budget.cap_micros)) for budget in preview.budgets},
         },
         "left_usd": {budget.scope: float(usd(budget.left_micros)) for budget in preview.budgets},
+        "budgets": [budget_json(budget) for budget in preview.budgets],
+        "spent_usd": costs_json(preview.costs),
+    }
+
+
+def budget_json(budget: BudgetState) -> dict[str, Any]:
+    """A cap and what became of it, for programs."""
+    return {
+        "scope": budget.scope,
+        "period": budget.period,
+        "cap_usd": float(usd(budget.cap_micros)),
+        "spent_usd": float(usd(budget.spent_micros)),
+        "reserved_usd": float(usd(budget.reserved_micros)),
+        "left_usd": float(usd(budget.left_micros)),
+    }
+
+
+def costs_json(costs: CostTotals) -> dict[str, float]:
+    """What was spent on a project, by how well it is known."""
+    return {
+        "metered": float(usd(costs.metered_micros)),
+        "estimated": float(usd(costs.estimated_micros)),
+        "in_doubt": float(usd(costs.doubtful_micros)),
     }
 
 
@@ -114,14 +138,7 @@ def _providers(preview: RunPreview) -> list[tuple[str, str]]:
 
 def _caps_in_words(preview: RunPreview, max_cost_usd: Decimal | None) -> str:
     run = "none" if max_cost_usd is None else dollars(max_cost_usd)
-    return ", ".join([f"run {run}", *(_budget_in_words(budget) for budget in preview.budgets)])
-
-
-def _budget_in_words(budget: BudgetState) -> str:
-    words = f"{budget.scope} {dollars_of(budget.cap_micros)}"
-    if budget.left_micros == budget.cap_micros:
-        return words
-    return f"{words} ({dollars_of(budget.left_micros)} left)"
+    return ", ".join([f"run {run}", *(budget_in_words(budget) for budget in preview.budgets)])
 
 
 def _to_do_in_words(preview: RunPreview) -> str:

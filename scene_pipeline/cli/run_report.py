@@ -18,11 +18,12 @@ from scene_pipeline.cli.run_header import (
 from scene_pipeline.cli.tables import SceneTable, show_fields
 from scene_pipeline.cli.terminal import Terminal, plain, problem_json, shown_path
 from scene_pipeline.cli.wording import dollars, duration, frame_size, marks, style_of
-from scene_pipeline.pipeline.orders import UNFINISHED, SceneOutcome
+from scene_pipeline.pipeline.orders import UNFINISHED, Failure, SceneOutcome
 from scene_pipeline.pipeline.preview import RunPreview
 from scene_pipeline.settings import Settings
 
-_FAILURES_SHOWN = 10
+_REASONS_SHOWN = 8
+_SCENES_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +153,19 @@ def _show_scenes(terminal: Terminal, report: RunReport) -> None:
 
 
 def _show_failures(terminal: Terminal, report: RunReport) -> None:
-    unfinished = [outcome for outcome in report.outcomes if outcome.status in UNFINISHED]
-    for outcome in unfinished[:_FAILURES_SHOWN]:
-        if outcome.failure is None:
-            continue
-        failure = outcome.failure
-        scene_id = outcome.scene.scene_id
-        terminal.say(plain(f"  {scene_id}  [{failure.code}]  {failure.message}"), style="red")
-        terminal.say(plain(f"  {' ' * len(scene_id)}  {failure.next_action}"))
-    if len(unfinished) > _FAILURES_SHOWN:
-        terminal.say(f"  and {len(unfinished) - _FAILURES_SHOWN} more; --json names all of them")
+    """Tell each reason once, with the scenes that it concerns."""
+    scenes_of: dict[Failure, list[str]] = {}
+    for outcome in report.outcomes:
+        if outcome.status in UNFINISHED and outcome.failure is not None:
+            scenes_of.setdefault(outcome.failure, []).append(outcome.scene.scene_id)
+    for failure, scene_ids in list(scenes_of.items())[:_REASONS_SHOWN]:
+        terminal.say()
+        terminal.say(plain(f"[{failure.code}] {failure.message}"), style="red")
+        hidden = len(scene_ids) - _SCENES_NAMED
+        more = f" and {hidden} more" if hidden > 0 else ""
+        terminal.say(plain(f"  {', '.join(scene_ids[:_SCENES_NAMED])}{more}"))
+        terminal.say(plain(f"  {failure.next_action}"))
+    if len(scenes_of) > _REASONS_SHOWN:
+        terminal.say(f"and {len(scenes_of) - _REASONS_SHOWN} more reasons; --json names them all")
+    if scenes_of:
+        terminal.say()

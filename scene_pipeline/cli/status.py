@@ -7,19 +7,27 @@ rolled back.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from scene_pipeline.cli.run_header import storage_in_words
+from scene_pipeline.cli.run_header import budget_json, costs_json, storage_in_words
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import SceneTable, show_fields
 from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.up_record import RunningUp, read_running
-from scene_pipeline.cli.wording import dollars_of, plural, style_of
+from scene_pipeline.cli.wording import (
+    budget_in_words,
+    dollars_of,
+    plural,
+    spent_in_words,
+    style_of,
+)
+from scene_pipeline.database.budgets import BudgetState, read_budgets
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.overview import ProjectOverview, list_overviews
-from scene_pipeline.pipeline.preview import RunIntent, RunPreview, prepare_run
+from scene_pipeline.pipeline.preview import RunIntent, RunPreview, day_cap, prepare_run
+from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.pipeline.survey import SurveyedScene
-from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -31,21 +39,27 @@ _NEEDS_WORK = frozenset({"missing", "failed", "blocked", "ambiguous", "generatin
 def show_projects(terminal: Terminal) -> int:
     """Show every project; returns the exit code."""
     settings = load_settings()
+
+    async def read(conn: "Connection") -> tuple[list[ProjectOverview], BudgetState]:
+        [day] = await read_budgets(conn, [day_cap(settings)])
+        return await list_overviews(conn), day
+
     with open_databases(settings, terminal) as urls:
-        projects = in_database(urls.application, list_overviews)
+        projects, day = in_database(urls.application, read)
         database = urls.description
     running = read_running(settings)
     if terminal.is_json:
         terminal.document(
             {
                 "projects": [_overview_json(project) for project in projects],
+                "budgets": [budget_json(day)],
                 "database": database,
                 "storage": storage_in_words(settings),
                 "up": _running_json(running),
             }
         )
         return 0
-    _show_place(terminal, settings, database, running)
+    _show_place(terminal, settings, database, running, [day])
     if not projects:
         terminal.say("No project yet. Begin with:")
         terminal.say(f"  {command('run', 'my-film.json')}", style="cyan")
@@ -71,9 +85,9 @@ def show_project(terminal: Terminal, project_key: str) -> int:
         NotFoundError: There is no such project.
     """
     settings = load_settings()
-    prices = PriceTable.load()
 
     async def look(conn: "Connection") -> RunPreview:
+        prices = await load_prices(conn, settings)
         return await prepare_run(conn, settings, prices, project_key, RunIntent(), is_dry=True)
 
     with open_databases(settings, terminal) as urls:
@@ -88,8 +102,10 @@ def show_project(terminal: Terminal, project_key: str) -> int:
                 "title": preview.survey.document.title,
                 "scenes": [_scene_json(scene) for scene in scenes],
                 "totals": dict(Counter(scene.state.state for scene in scenes)),
-                "cost_usd": float(usd(sum(scene.state.cost_micros for scene in scenes))),
+                "cost_usd": float(usd(preview.costs.total_micros)),
+                "spent_usd": costs_json(preview.costs),
                 "left_usd": {b.scope: float(usd(b.left_micros)) for b in preview.budgets},
+                "budgets": [budget_json(budget) for budget in preview.budgets],
                 "database": database,
                 "storage": storage_in_words(settings),
                 "up": _running_json(running),
@@ -98,7 +114,7 @@ def show_project(terminal: Terminal, project_key: str) -> int:
         return 0
     title = preview.survey.document.title
     terminal.say(plain(f"{title}  ({project_key})" if title else project_key), style="bold")
-    _show_place(terminal, settings, database, running)
+    _show_place(terminal, settings, database, running, preview.budgets)
     table = SceneTable(terminal, ["scene", "state", "version", "cost", "why", "url"])
     for scene in scenes:
         table.add(
@@ -115,9 +131,17 @@ def show_project(terminal: Terminal, project_key: str) -> int:
 
 
 def _show_place(
-    terminal: Terminal, settings: Settings, database: str, running: RunningUp | None
+    terminal: Terminal,
+    settings: Settings,
+    database: str,
+    running: RunningUp | None,
+    budgets: Sequence[BudgetState],
 ) -> None:
-    fields = {"storage": storage_in_words(settings), "database": database}
+    fields = {
+        "storage": storage_in_words(settings),
+        "database": database,
+        "caps": ", ".join(budget_in_words(budget) for budget in budgets),
+    }
     if running is not None:
         fields["up"] = running.dagster_url if running.is_ready else "starting"
     show_fields(terminal, fields)
@@ -126,11 +150,10 @@ def _show_place(
 
 def _show_next(terminal: Terminal, preview: RunPreview) -> None:
     counts: Counter[str] = Counter(scene.state.state for scene in preview.survey.scenes)
-    spent = sum(scene.state.cost_micros for scene in preview.survey.scenes)
     words = ", ".join(f"{number} {state}" for state, number in counts.items())
     scenes = plural(len(preview.survey.scenes), "scene")
     terminal.say()
-    terminal.say(f"{scenes}: {words}; {dollars_of(spent)} spent", style="bold")
+    terminal.say(f"{scenes}: {words}; {spent_in_words(preview.costs)}", style="bold")
     key = preview.survey.project_key
     if any(counts[state] for state in _NEEDS_WORK):
         terminal.say("Make the frames that are missing with:")

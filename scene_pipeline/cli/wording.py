@@ -7,6 +7,7 @@ layout.
 from collections.abc import Mapping
 from decimal import Decimal
 
+from scene_pipeline.database.budgets import BudgetState, CostTotals
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.orders import FrameFacts, SceneOutcome
 
@@ -64,6 +65,32 @@ def dollars(amount: Decimal) -> str:
 def dollars_of(micros: int) -> str:
     """Micro-dollars in US dollars."""
     return dollars(usd(micros))
+
+
+def spent_in_words(costs: CostTotals) -> str:
+    """What was spent, with its parts where not all of it was metered."""
+    words = f"{dollars_of(costs.total_micros)} spent"
+    if costs.total_micros == costs.metered_micros:
+        return words
+    parts = {
+        "metered": costs.metered_micros,
+        "estimated": costs.estimated_micros,
+        "in doubt": costs.doubtful_micros,
+    }
+    named = [f"{dollars_of(amount)} {kind}" for kind, amount in parts.items() if amount]
+    return f"{words} ({', '.join(named)})"
+
+
+def budget_in_words(budget: BudgetState) -> str:
+    """A cap, with what is spent, reserved and left once it was touched."""
+    words = f"{budget.scope} {dollars_of(budget.cap_micros)}"
+    if not budget.spent_micros and not budget.reserved_micros:
+        return words
+    reserved = f", {dollars_of(budget.reserved_micros)} reserved" if budget.reserved_micros else ""
+    return (
+        f"{words} ({dollars_of(budget.spent_micros)} spent{reserved},"
+        f" {dollars_of(budget.left_micros)} left)"
+    )
 
 
 def duration(seconds: float) -> str:

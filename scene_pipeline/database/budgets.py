@@ -115,13 +115,44 @@ async def read_budgets(conn: Connection, caps: list[Cap]) -> list[BudgetState]:
     states = []
     for cap in caps:
         cursor = await conn.execute(
-            "SELECT scope, key, period, CASE WHEN is_custom THEN cap_micros ELSE %(cap)s END"
-            f" AS cap_micros, reserved_micros, spent_micros FROM budgets"
-            f" WHERE scope = %(scope)s AND key = %(key)s AND period = {_PERIOD}",
+            "SELECT %(scope)s::text AS scope, %(key)s::text AS key, p.period,"
+            " CASE WHEN b.is_custom THEN b.cap_micros ELSE %(cap)s END AS cap_micros,"
+            " coalesce(b.reserved_micros, 0) AS reserved_micros,"
+            " coalesce(b.spent_micros, 0) AS spent_micros"
+            f" FROM (SELECT {_PERIOD} AS period) p LEFT JOIN budgets b"
+            " ON b.scope = %(scope)s AND b.key = %(key)s AND b.period = p.period",
             {"scope": cap.scope, "key": cap.key, "cap": cap.cap_micros},
         )
-        row = await cursor.fetchone()
-        states.append(
-            BudgetState(**row) if row else BudgetState(cap.scope, cap.key, "", cap.cap_micros, 0, 0)
-        )
+        states.extend([BudgetState(**row) for row in await cursor.fetchall()])
     return states
+
+
+@dataclass(frozen=True, slots=True)
+class CostTotals:
+    """What a project has cost, by how well it is known; in micro-dollars."""
+
+    metered_micros: int = 0
+    """From units that the provider metered, at the price frozen with each request."""
+    estimated_micros: int = 0
+    """Charged, or possibly so, without a meter."""
+    doubtful_micros: int = 0
+    """For lost requests that were followed by another: counted, never confirmed."""
+
+    @property
+    def total_micros(self) -> int:
+        """All of it."""
+        return self.metered_micros + self.estimated_micros + self.doubtful_micros
+
+
+async def cost_totals(conn: Connection, project_id: UUID) -> CostTotals:
+    """Everything that was spent on a project, scenes that are gone included."""
+    cursor = await conn.execute(
+        "SELECT coalesce(sum(cost_micros) FILTER (WHERE cost_kind = 'metered'), 0)::bigint"
+        " AS metered_micros,"
+        " coalesce(sum(cost_micros) FILTER (WHERE cost_kind = 'estimated'), 0)::bigint"
+        " AS estimated_micros, coalesce(sum(doubtful_micros), 0)::bigint AS doubtful_micros"
+        " FROM generations WHERE project_id = %s",
+        (project_id,),
+    )
+    row = await cursor.fetchone()
+    return CostTotals(**row) if row else CostTotals()

@@ -17,7 +17,11 @@ EventKind = Literal[
     "generation_progress",
     "generation_complete",
     "generation_failed",
+    "submit_resolved",
+    "generation_paid_again",
     "version_recorded",
+    "version_healed",
+    "drift_repaired",
     "frame_published",
     "project_imported",
 ]

@@ -11,10 +11,12 @@ from decimal import Decimal
 from typing import Any, LiteralString
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database import budgets
 from scene_pipeline.database.events import EventKind, append_event
+from scene_pipeline.database.objects import mark_present
 from scene_pipeline.database.rows import (
     GENERATION_COLUMNS,
     Connection,
@@ -113,6 +115,28 @@ async def abandon_unpaid(conn: Connection, generation_id: UUID, reason: str) -> 
     return cursor.rowcount == 1
 
 
+async def reprice_unsent(
+    conn: Connection,
+    generation: Generation,
+    *,
+    estimated_micros: int,
+    unit: str | None,
+    unit_price_usd: Decimal | None,
+) -> Generation:
+    """Give a planned generation today's price; it is frozen only when its payment is permitted.
+
+    Returns:
+        The row as it is now; as it was where another worker has moved it on.
+    """
+    cursor = await conn.execute(
+        "UPDATE generations SET estimated_micros = %s, unit = %s, unit_price_usd = %s,"
+        f" updated_at = now() WHERE id = %s AND state = 'planned' RETURNING {GENERATION_COLUMNS}",
+        (estimated_micros, unit, unit_price_usd, generation.id),
+    )
+    row = await cursor.fetchone()
+    return Generation(**row) if row else generation
+
+
 async def _move(
     conn: Connection,
     generation: Generation,
@@ -167,10 +191,11 @@ async def permit_payment(
         if row is None:
             message = f"Generation {generation.id} may not be submitted (again)."
             raise LedgerError(message, retryable=True)
-        refused = await budgets.reserve(conn, generation.id, generation.estimated_micros, caps)
+        permitted = Generation(**row)  # its price may be newer than the caller's
+        refused = await budgets.reserve(conn, generation.id, permitted.estimated_micros, caps)
         if refused is None:
             await _event(conn, generation, "generation_started", run_id=run_id)
-            return Generation(**row)
+            return permitted
         transaction.force_rollback = True
     return PaymentRefused(refused)
 
@@ -189,7 +214,9 @@ async def mark_submitted(
         conn,
         generation,
         ("submitting",),
-        "state = 'submitted', request_id = %(request_id)s, status_url = %(status_url)s,"
+        # A permission to pay again that was not used ends here.
+        "state = 'submitted', max_submits = submit_count,"
+        " request_id = %(request_id)s, status_url = %(status_url)s,"
         " response_url = %(response_url)s, cancel_url = %(cancel_url)s, submitted_at = now(),"
         " error_code = NULL, error_message = NULL, error_next_action = NULL,"
         " error_retryable = NULL, error_charge = NULL",
@@ -209,7 +236,8 @@ async def return_unsent(conn: Connection, generation: Generation) -> Generation:
             conn,
             generation,
             ("submitting",),
-            "state = 'planned', submit_count = submit_count - 1, submitting_at = NULL",
+            "state = 'planned', submit_count = submit_count - 1, max_submits = submit_count,"
+            " submitting_at = NULL",
             {},
         )
         await budgets.settle(conn, generation.id, 0)
@@ -217,16 +245,34 @@ async def return_unsent(conn: Connection, generation: Generation) -> Generation:
 
 
 async def allow_resubmit(conn: Connection, generation: Generation) -> Generation:
-    """Plan a finished generation again that was never charged for, or that somebody asked for."""
-    return await _move(
-        conn,
-        generation,
-        ("failed", "abandoned"),
-        "state = 'planned', max_submits = submit_count + 1, request_id = NULL, status_url = NULL,"
-        " response_url = NULL, cancel_url = NULL, result = NULL, finished_at = NULL,"
-        " submitting_at = NULL, submitted_at = NULL, cost_micros = NULL, cost_kind = NULL",
-        {},
-    )
+    """Plan a finished generation again that was never charged for, or that somebody asked for.
+
+    From now on it is the scene's newest, since it is asked for now, and what asked for it is open
+    again.
+
+    Raises:
+        LedgerError: Another worker planned it, or another one of the scene, at this instant.
+    """
+    try:
+        async with conn.transaction():
+            await conn.execute(
+                "UPDATE regeneration_requests SET state = 'claimed', finished_at = NULL"
+                " WHERE generation_id = %s AND state = 'failed'",
+                (generation.id,),
+            )
+            return await _move(
+                conn,
+                generation,
+                ("failed", "abandoned"),
+                "seq = DEFAULT, state = 'planned', max_submits = submit_count + 1,"
+                " request_id = NULL, status_url = NULL, response_url = NULL, cancel_url = NULL,"
+                " result = NULL, finished_at = NULL, submitting_at = NULL, submitted_at = NULL,"
+                " cost_micros = NULL, cost_kind = NULL",
+                {},
+            )
+    except UniqueViolation as error:
+        message = f"Scene {generation.scene_id} has another open generation by now."
+        raise LedgerError(message, retryable=True) from error
 
 
 async def mark_completed(
@@ -272,12 +318,13 @@ async def mark_stored(
     image: Mapping[str, Any],
     thumbnail: bytes | None,
 ) -> Generation:
-    """The checked picture is in the store: `completed -> stored`, with its object present."""
+    """The checked picture is in the store: `completed -> stored`, with its object present.
+
+    Raises:
+        LedgerError: The row moved, or the object was collected meanwhile ("object_collected").
+    """
     async with conn.transaction():
-        await conn.execute(
-            "UPDATE storage_objects SET state = 'present' WHERE key = %s AND state = 'intent'",
-            (storage_key,),
-        )
+        await mark_present(conn, storage_key)
         return await _move(
             conn,
             generation,
@@ -286,6 +333,17 @@ async def mark_stored(
             " thumbnail = %(thumbnail)s, stored_at = now()",
             {"key": storage_key, "image": Jsonb(dict(image)), "thumbnail": thumbnail},
         )
+
+
+async def store_again(conn: Connection, generation: Generation) -> Generation:
+    """`stored -> completed`, where the object was collected before it was recorded."""
+    return await _move(
+        conn,
+        generation,
+        ("stored",),
+        "state = 'completed', storage_key = NULL, image = NULL, thumbnail = NULL, stored_at = NULL",
+        {},
+    )
 
 
 async def note_error(conn: Connection, generation: Generation, error: SceneError) -> None:

@@ -2,20 +2,26 @@
 
 A paused worker keeps its locks and a killed one loses them at once, because PostgreSQL ties them
 to the connection. (Measured: with a lease two workers paid, with the lock one did.) When the
-connection is lost, nothing may be posted any more: `assert_held` is asked right before every
-payment. Needs a direct or session-pooled connection.
+connection is lost, nothing may be posted any more for what it held: `assert_held` is asked right
+before every payment. A lock that is taken afterwards stands on a new connection. Needs direct or
+session-pooled connections.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Self
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Self
 from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
 
 from scene_pipeline.errors import LedgerError
+
+LOCK_LOST: Final = "lock_lost"
+_TRY_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended('generation:' || %s, 0))"
+_CLOSE_SECONDS = 5.0
+"""Longest wait for an answer that is under way when the run is over."""
 
 
 class GenerationLocks:
@@ -25,7 +31,8 @@ class GenerationLocks:
     that.
     """
 
-    def __init__(self, connection: AsyncConnection[tuple[object, ...]]) -> None:
+    def __init__(self, url: str, connection: AsyncConnection[tuple[object, ...]]) -> None:
+        self._url = url
         self._connection = connection
         self._turn = asyncio.Lock()
         self._held: set[UUID] = set()
@@ -34,20 +41,11 @@ class GenerationLocks:
     @asynccontextmanager
     async def connect(cls, url: str) -> AsyncIterator[Self]:
         """Open the dedicated connection; closing it gives every lock back."""
-        connection = await AsyncConnection.connect(
-            url,
-            autocommit=True,
-            application_name="scene-pipeline-locks",
-            connect_timeout=10,
-            keepalives=1,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-        )
+        locks = cls(url, await _open(url))
         try:
-            yield cls(connection)
+            yield locks
         finally:
-            await connection.close()
+            await locks._close()
 
     async def try_acquire(self, generation_id: UUID) -> bool:
         """Take the lock if nobody has it, in this process or another.
@@ -57,9 +55,12 @@ class GenerationLocks:
         """
         if generation_id in self._held:
             return False
-        acquired = await self._ask(
-            "SELECT pg_try_advisory_lock(hashtextextended('generation:' || %s, 0))", generation_id
-        )
+        try:
+            acquired = await self._ask(_TRY_LOCK, generation_id)
+        except LedgerError:
+            # What was held is lost; a lock that is taken now can stand on a new connection.
+            await self._connect_again()
+            acquired = await self._ask(_TRY_LOCK, generation_id)
         if acquired:
             self._held.add(generation_id)
         return acquired
@@ -69,7 +70,7 @@ class GenerationLocks:
         if generation_id not in self._held:
             return
         self._held.discard(generation_id)
-        if not self._connection.closed:
+        with suppress(LedgerError):
             await self._ask(
                 "SELECT pg_advisory_unlock(hashtextextended('generation:' || %s, 0))",
                 generation_id,
@@ -90,7 +91,19 @@ class GenerationLocks:
         )
         if not held:
             message = f"The lock of generation {generation_id} was lost; nothing was sent."
-            raise LedgerError(message, code="lock_lost", retryable=True)
+            raise LedgerError(message, code=LOCK_LOST, retryable=True)
+
+    async def _close(self) -> None:
+        """Close once the question that is under way is answered.
+
+        A scene that was cut off while it gave its lock back may still be asking; a socket that is
+        closed under a waiting question stays behind in the event loop, and the next connection
+        that gets its number fails.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS), self._turn:
+                await self._connection.close()
+        await self._connection.close()
 
     async def _ask(self, question: str, generation_id: UUID) -> bool:
         async with self._turn:
@@ -98,6 +111,35 @@ class GenerationLocks:
                 cursor = await self._connection.execute(question.encode(), (str(generation_id),))
                 row = await cursor.fetchone()
             except psycopg.OperationalError as error:
-                message = "The database connection that holds the locks was lost."
-                raise LedgerError(message, code="lock_lost", retryable=True) from error
+                # Whatever was held is not ours any more.
+                self._held.clear()
+                await self._connection.close()
+                raise _lost() from error
         return bool(row and row[0])
+
+    async def _connect_again(self) -> None:
+        async with self._turn:
+            if not self._connection.closed:
+                return  # another scene of this run was quicker
+            try:
+                self._connection = await _open(self._url)
+            except psycopg.OperationalError as error:
+                raise _lost() from error
+
+
+def _lost() -> LedgerError:
+    message = "The database connection that holds the locks was lost."
+    return LedgerError(message, code=LOCK_LOST, retryable=True)
+
+
+async def _open(url: str) -> AsyncConnection[tuple[object, ...]]:
+    return await AsyncConnection.connect(
+        url,
+        autocommit=True,
+        application_name="scene-pipeline-locks",
+        connect_timeout=10,
+        keepalives=1,
+        keepalives_idle=30,
+        keepalives_interval=10,
+        keepalives_count=3,
+    )

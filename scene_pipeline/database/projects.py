@@ -120,6 +120,34 @@ async def replace_document(
     return ProjectRow(**row)
 
 
+async def save_master_json(
+    conn: Connection,
+    project_id: UUID,
+    *,
+    master_json: Mapping[str, Any],
+    scene_order: Sequence[str],
+    expected_revision: int,
+) -> int | None:
+    """Replace a document that still has the expected revision; one equal to it changes nothing.
+
+    Returns:
+        The revision now, or None where somebody else changed the document meanwhile.
+    """
+    cursor = await conn.execute(
+        "UPDATE projects SET revision = revision + (master_json IS DISTINCT FROM %(doc)s)::int,"
+        " master_json = %(doc)s, scene_order = %(scene_order)s"
+        " WHERE id = %(id)s AND revision = %(expected)s RETURNING revision",
+        {
+            "doc": Jsonb(dict(master_json)),
+            "scene_order": list(scene_order),
+            "id": project_id,
+            "expected": expected_revision,
+        },
+    )
+    row = await cursor.fetchone()
+    return int(row["revision"]) if row else None
+
+
 async def synchronise_scenes(
     conn: Connection, project_id: UUID, revision: int, scenes: Sequence[SceneRow]
 ) -> None:
@@ -164,6 +192,18 @@ async def synchronise_scenes(
             "UPDATE projects SET planned_revision = %s WHERE id = %s AND planned_revision < %s",
             (revision, project_id, revision),
         )
+
+
+async def retired_scenes(
+    conn: Connection, project_id: UUID, scene_ids: Sequence[str]
+) -> frozenset[str]:
+    """Which of these scenes the document had once and has no longer."""
+    cursor = await conn.execute(
+        "SELECT scene_id FROM scenes WHERE project_id = %s AND scene_id = ANY(%s)"
+        " AND retired_at IS NOT NULL",
+        (project_id, list(scene_ids)),
+    )
+    return frozenset([row["scene_id"] for row in await cursor.fetchall()])
 
 
 _STATE = ", ".join(SceneState.__dataclass_fields__)

@@ -15,9 +15,10 @@ from scene_pipeline.database.events import append_event
 from scene_pipeline.database.ledger import finish_requests
 from scene_pipeline.database.rows import Connection
 
-Guard = Literal["prompt", "current"]
+Guard = Literal["prompt", "current", "heal"]
 """prompt: the document still holds the prompt the frame was made from (new frames).
-current: the version is still the scene's current one (promotions and repairs)."""
+current: the version is still the scene's current one (promotions and repairs).
+heal: the document still holds the URL that is being replaced (`expected_url`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,13 @@ class Publication:
     scene_prompt: str
     url: str
     guard: Guard
+    expected_url: str | None = None
+    """What a heal replaces."""
 
 
-PublicationResult = Literal["written", "already", "prompt_changed", "scene_gone", "not_current"]
+PublicationResult = Literal[
+    "written", "already", "prompt_changed", "scene_gone", "not_current", "url_changed"
+]
 
 _JUDGE = """
 SELECT t.n, CASE
@@ -43,10 +48,12 @@ SELECT t.n, CASE
         IS DISTINCT FROM t.scene_prompt THEN 'prompt_changed'
     WHEN scene_entry(p.master_json, t.scene_id) -> 'scene_start_frame' = to_jsonb(t.url)
         THEN 'already'
+    WHEN t.guard = 'heal' AND scene_entry(p.master_json, t.scene_id) ->> 'scene_start_frame'
+        IS DISTINCT FROM t.expected_url THEN 'url_changed'
     ELSE 'written' END AS verdict
 FROM projects p, unnest(%(scene_ids)s::text[], %(urls)s::text[], %(prompts)s::text[],
-                        %(guards)s::text[], %(generation_ids)s::uuid[])
-     WITH ORDINALITY AS t(scene_id, url, scene_prompt, guard, generation_id, n)
+                        %(guards)s::text[], %(expected_urls)s::text[], %(generation_ids)s::uuid[])
+     WITH ORDINALITY AS t(scene_id, url, scene_prompt, guard, expected_url, generation_id, n)
 WHERE p.id = %(project_id)s ORDER BY t.n
 """
 
@@ -97,6 +104,7 @@ async def publish(
                 "urls": [item.url for item in publications],
                 "prompts": [item.scene_prompt for item in publications],
                 "guards": [item.guard for item in publications],
+                "expected_urls": [item.expected_url for item in publications],
                 "generation_ids": [item.generation_id for item in publications],
             },
         )
@@ -123,7 +131,10 @@ async def publish(
 async def _finish(
     conn: Connection, project_id: UUID, item: Publication, verdict: PublicationResult
 ) -> None:
-    state = "published" if verdict in ("written", "already") else "superseded"
+    is_published = verdict in ("written", "already")
+    if item.guard == "heal" and not is_published:
+        return  # a healed picture decides nothing about a frame that is not published yet
+    state = "published" if is_published else "superseded"
     cursor = await conn.execute(
         "UPDATE generations SET state = %s, finished_at = now(), updated_at = now()"
         " WHERE id = %s AND state = 'recorded'",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from scene_pipeline.database.rows import Connection
+from scene_pipeline.database.rows import Connection, Generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +78,33 @@ async def claim_request(conn: Connection, request_id: int, generation_id: UUID) 
         " WHERE id = %s AND state IN ('pending', 'claimed')",
         (generation_id, request_id),
     )
+
+
+async def answer_of_order(
+    conn: Connection, project_id: UUID, scene_id: str, token: str
+) -> UUID | None:
+    """The generation that answered an order of this token although it was made for another."""
+    cursor = await conn.execute(
+        "SELECT generation_id FROM regeneration_requests WHERE project_id = %s AND scene_id = %s"
+        " AND batch = %s AND state = 'done' AND generation_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+        (project_id, scene_id, _batch_of_order(token)),
+    )
+    row = await cursor.fetchone()
+    return row["generation_id"] if row else None
+
+
+async def keep_answer_of_order(conn: Connection, token: str, generation: Generation) -> None:
+    """Remember it, so that the same order, retried after a crash, does not buy another one."""
+    place = (generation.project_id, generation.scene_id)
+    if await answer_of_order(conn, *place, token) == generation.id:
+        return
+    await conn.execute(
+        "INSERT INTO regeneration_requests"
+        " (project_id, scene_id, batch, requested_by, state, generation_id, finished_at)"
+        " VALUES (%s, %s, %s, 'run', 'done', %s, now())",
+        (*place, _batch_of_order(token), generation.id),
+    )
+
+
+def _batch_of_order(token: str) -> str:
+    return f"order:{token}"

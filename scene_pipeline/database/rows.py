@@ -158,6 +158,9 @@ class Generation:
     state: GenerationState
     submit_count: int
     max_submits: int
+    doubtful_submits: int
+    doubtful_micros: int
+    doubtful_since: datetime | None
     request_id: str | None
     status_url: str | None
     response_url: str | None
@@ -165,6 +168,8 @@ class Generation:
     result: Mapping[str, Any] | None
     storage_status: Literal["stored", "external"]
     storage_key: str | None
+    external_url: str | None
+    external_expires_at: datetime | None
     image: Mapping[str, Any] | None
     thumbnail: bytes | None = field(repr=False)
     estimated_micros: int

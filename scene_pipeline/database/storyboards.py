@@ -84,7 +84,8 @@ def projects_with_stale_storyboards(url: str, limit: int) -> list[tuple[str, str
     with psycopg.connect(url, row_factory=dict_row, connect_timeout=5) as conn:
         rows = conn.execute(
             f"WITH s AS ({_FINGERPRINT} WHERE s.project_id IN ("
-            "   SELECT i.project_id FROM scene_images i GROUP BY i.project_id"
+            "   SELECT i.project_id FROM scene_images i JOIN projects p ON p.id = i.project_id"
+            "   WHERE p.archived_at IS NULL GROUP BY i.project_id"
             "   HAVING max(i.generated_at) > coalesce((SELECT max(b.created_at) FROM storyboards b"
             "     WHERE b.project_id = i.project_id), '-infinity'))"
             " GROUP BY s.project_id, s.project_key)"

@@ -53,9 +53,8 @@ async def record_version(
         if await cursor.fetchone() is None:
             return await get_generation(conn, generation.id)
         version = await _allocate_version(conn, generation.project_id, generation.scene_id)
-        if generation.storage_key and not await add_reference(conn, generation.storage_key):
-            message = f"Object {generation.storage_key} was collected before it was recorded."
-            raise LedgerError(message, code="object_collected", retryable=True)
+        if generation.storage_key:
+            await add_reference(conn, generation.storage_key)
         is_drifted = await _prompt_has_changed(conn, generation)
         is_current = rejection is None and not is_drifted and await _may_promote(conn, generation)
         if is_current:
@@ -67,18 +66,20 @@ async def record_version(
         result: Mapping[str, Any] = generation.result or {}
         await conn.execute(
             "INSERT INTO scene_images (project_id, scene_id, storage_path, storage_url,"
-            " storage_status, file_size, content_type, width, height, sha256, thumbnail, provider,"
-            " generation_prompt, generation_id, original_fal_url, fal_metadata, rejection, version,"
-            " is_current) VALUES (%(project_id)s, %(scene_id)s, %(storage_path)s, %(url)s,"
-            " %(storage_status)s, %(size_bytes)s, %(content_type)s, %(width)s, %(height)s,"
-            " %(sha256)s, %(thumbnail)s, %(provider)s, %(prompt)s, %(generation_id)s,"
-            " %(source_url)s, %(metadata)s, %(rejection)s, %(version)s, %(is_current)s)",
+            " storage_status, external_expires_at, file_size, content_type, width, height, sha256,"
+            " thumbnail, provider, generation_prompt, generation_id, original_fal_url,"
+            " fal_metadata, rejection, version, is_current) VALUES (%(project_id)s, %(scene_id)s,"
+            " %(storage_path)s, %(url)s, %(storage_status)s, %(external_expires_at)s,"
+            " %(size_bytes)s, %(content_type)s, %(width)s, %(height)s, %(sha256)s, %(thumbnail)s,"
+            " %(provider)s, %(prompt)s, %(generation_id)s, %(source_url)s, %(metadata)s,"
+            " %(rejection)s, %(version)s, %(is_current)s)",
             {
                 "project_id": generation.project_id,
                 "scene_id": generation.scene_id,
                 "storage_path": generation.storage_key,
                 "url": url,
                 "storage_status": generation.storage_status,
+                "external_expires_at": generation.external_expires_at,
                 "size_bytes": image.get("size_bytes"),
                 "content_type": image.get("content_type"),
                 "width": image.get("width"),
@@ -88,7 +89,7 @@ async def record_version(
                 "provider": generation.provider,
                 "prompt": generation.prompt,
                 "generation_id": generation.id,
-                "source_url": image.get("source_url"),
+                "source_url": generation.external_url or image.get("source_url"),
                 "metadata": Jsonb(dict(result.get("raw") or {})),
                 "rejection": rejection,
                 "version": version,

@@ -22,7 +22,7 @@ from scene_pipeline.defs.event_batches import (
     EventBatches,
     enable_event_batches,
 )
-from scene_pipeline.defs.metadata import stage_materialization
+from scene_pipeline.defs.metadata import prompts_observation, stage_materialization
 from scene_pipeline.defs.outcomes import RunSummary
 from scene_pipeline.defs.partitions import scenes
 from scene_pipeline.defs.resources import PipelineRuntime
@@ -137,6 +137,9 @@ def _carry_out(
                 # Dagster takes an interrupt that nobody announced for a crash.
                 context.instance.report_run_canceling(context.run, "Interrupted.")
             raise
+    if summary.prompts:
+        # Before the last events: what is logged after them is lost when the op raises.
+        context.log_event(prompts_observation(summary.prompts))
     yield from _tell(context, batches, summary)
     context.log.info(summary.totals)
     failure = summary.failure()
@@ -151,6 +154,8 @@ def _take(
         case StageDone() if event.stage in order.stages:
             key = partition_key(event.scene.project_key, event.scene.scene_id)
             batches.add(stage_materialization(event, key))
+            if event.prompt is not None:
+                summary.prompts.append(event.prompt)
         case SceneOutcome():
             summary.add(event)
 

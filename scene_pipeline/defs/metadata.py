@@ -6,7 +6,7 @@ shown. Does not belong here: where a value comes from (`pipeline.orders`).
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -14,6 +14,7 @@ import dagster as dg
 
 from scene_pipeline.defs.glances import glance
 from scene_pipeline.pipeline.orders import FrameFacts, SceneRef, StageDone
+from scene_pipeline.scenes.table import PromptRow, markdown_table, prompts_table
 
 PROJECT_TAG: Final = "scene_pipeline/project"
 """Key of the one project that a run works on; left out where there are several."""
@@ -95,6 +96,16 @@ def frame_metadata(frame: FrameFacts) -> MetadataValues:
     if frame.storage_path is not None:
         values["storage_path"] = dg.MetadataValue.text(frame.storage_path)
     return values
+
+
+def prompts_observation(rows: Sequence[PromptRow]) -> dg.AssetObservation:
+    """The prompts table of a run: what was, or would have been, sent for each of its scenes."""
+    ordered = sorted(rows, key=lambda row: row.position)
+    return dg.AssetObservation(
+        "scene_prompt",
+        description=f"Prompts of {len(ordered)} scenes",
+        metadata={"prompts": dg.MetadataValue.md(markdown_table(prompts_table(ordered)))},
+    )
 
 
 def inline_image(

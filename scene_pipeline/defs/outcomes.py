@@ -9,6 +9,7 @@ from decimal import Decimal
 import dagster as dg
 
 from scene_pipeline.pipeline.orders import UNFINISHED, SceneOutcome, SceneRef
+from scene_pipeline.scenes.table import PromptRow
 
 _NAMED_IN_TEXT = 20
 _ROWS_IN_TABLE = 200
@@ -19,6 +20,8 @@ class RunSummary:
     """Counts a run's outcomes and keeps those that failed; memory bounded by the order's size."""
 
     def __init__(self, scenes: tuple[SceneRef, ...]) -> None:
+        self.prompts: list[PromptRow] = []
+        """The run's lines of the prompts table."""
         self._awaited = set(scenes)
         self._counts: Counter[str] = Counter()
         self._cost_usd = Decimal(0)

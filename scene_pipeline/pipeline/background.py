@@ -97,10 +97,12 @@ class BackgroundStream:
         if task is not None:
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         self._is_running.set()
-        async with open_services(self._settings, self._database_url, store=self._store) as services:
-            async with aclosing(stream_frames(self._order, services)) as stream:
-                async for event in stream:
-                    await self._put(event)
+        async with (
+            open_services(self._settings, self._database_url, store=self._store) as services,
+            aclosing(stream_frames(self._order, services)) as stream,
+        ):
+            async for event in stream:
+                await self._put(event)
 
     async def _put(self, event: StreamEvent) -> None:
         """Hand an event over; a full queue holds the reader of the stream up, never its loop."""

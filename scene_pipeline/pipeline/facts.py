@@ -1,11 +1,14 @@
 """Turns ledger and version rows into the values that doors show."""
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scene_pipeline.database.rows import Generation, VersionRow
-from scene_pipeline.errors import ScenePipelineError
+from scene_pipeline.errors import SceneError, ScenePipelineError
 from scene_pipeline.pipeline.orders import Failure, FrameFacts, SceneRef
+
+if TYPE_CHECKING:
+    import psycopg
 
 MICROS_PER_USD = 1_000_000
 
@@ -48,6 +51,16 @@ def frame_facts(version: VersionRow) -> FrameFacts:
 def failure_of(error: ScenePipelineError) -> Failure:
     """An error in the words people are shown."""
     return Failure(code=error.error_code, message=error.message, next_action=error.next_action)
+
+
+def database_failure(error: "psycopg.Error") -> SceneError:
+    """A lost database in the words people are shown; the server's own may quote values."""
+    return SceneError(
+        f"The database failed: {type(error).__name__}.",
+        code="database_failed",
+        next_action="Run again; nothing that was recorded is lost.",
+        retryable=True,
+    )
 
 
 def no_frame_failure(ref: SceneRef) -> Failure:

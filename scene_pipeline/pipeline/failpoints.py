@@ -32,6 +32,16 @@ Failpoint = Literal[
     "after_publish",
 ]
 FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
+HealFailpoint = Literal[
+    "heal_before_download",
+    "heal_after_inspect",
+    "heal_before_upload",
+    "heal_after_upload",
+    "heal_before_record",
+    "heal_after_record",
+]
+HEAL_FAILPOINTS: tuple[HealFailpoint, ...] = get_args(HealFailpoint)
+_KNOWN: frozenset[str] = frozenset((*FAILPOINTS, *HEAL_FAILPOINTS))
 _SLEEP_SECONDS = 5.0
 _armed: dict[str, str] = {}
 
@@ -46,7 +56,7 @@ def arm(setting: str | None) -> None:
     if not setting:
         return
     name, _, action = setting.partition(":")
-    if name not in FAILPOINTS or action not in ("", "kill", "stop", "raise", "sleep"):
+    if name not in _KNOWN or action not in ("", "kill", "stop", "raise", "sleep"):
         message = f"SCENE_PIPELINE_FAILPOINT={setting} names no failpoint and action."
         raise ConfigurationError(
             message, code="failpoint_unknown", next_action="Unset it outside of tests and drills."
@@ -54,7 +64,7 @@ def arm(setting: str | None) -> None:
     _armed[name] = action or "kill"
 
 
-def failpoint(name: Failpoint) -> None:
+def failpoint(name: Failpoint | HealFailpoint) -> None:
     """Do what is armed for this place; nothing, unless something is."""
     action = _armed.get(name)
     if action is None:

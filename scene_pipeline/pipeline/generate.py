@@ -9,11 +9,10 @@ Belongs here: when to submit, poll, look up and give up. Does not belong here: w
 (`providers`) and how rows change (`database.ledger`).
 """
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from scene_pipeline.database import ledger
+from scene_pipeline.database import ambiguity, ledger
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import (
     AmbiguousSubmitError,
@@ -25,8 +24,14 @@ from scene_pipeline.errors import (
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.polling import wait_until_completed
+from scene_pipeline.pipeline.reconciling import Found, NeverSent, PayAgain, look_up
 from scene_pipeline.pipeline.retrying import backoff_seconds
-from scene_pipeline.pipeline.run_context import RunContext, SceneVoice, image_request
+from scene_pipeline.pipeline.run_context import (
+    RunContext,
+    SceneVoice,
+    database_age_seconds,
+    image_request,
+)
 from scene_pipeline.providers.base import GenerationResult, ImageProvider, Submission
 from scene_pipeline.providers.prices import metered_cost_micros
 
@@ -53,9 +58,10 @@ async def generate(context: RunContext, generation: Generation, voice: SceneVoic
                 generation = await _advance(context, provider, generation, voice)
             except AmbiguousSubmitError as error:
                 await _note(context, generation, error)
-                if generation.state == "submitting":
+                fresh = await _reread(context, generation)
+                if fresh.submit_count == generation.submit_count:
                     raise
-                generation = await _reread(context, generation)
+                generation = fresh  # it was just sent: look it up
             except ProviderError as error:
                 failures += 1
                 generation = await _after_refusal(context, generation, error, failures)
@@ -80,13 +86,16 @@ async def _advance(
 async def _submit(
     context: RunContext, provider: ImageProvider, generation: Generation
 ) -> Generation:
+    """Pay, for the first time or where another submit of a lost request is permitted."""
     services = context.services
     _refuse_unknown_price(context, provider, generation)
+    is_first = generation.state == "planned"
+    permit = ledger.permit_payment if is_first else ambiguity.permit_another_payment
     async with context.submits:
         if context.stopped_by is not None:
             raise context.stopped_by
         async with services.pool.connection() as conn:
-            permitted = await ledger.permit_payment(
+            permitted = await permit(
                 conn, generation, context.caps(generation), context.order.run_id
             )
         if isinstance(permitted, ledger.PaymentRefused):
@@ -105,15 +114,27 @@ async def _submit(
 async def _persist(
     context: RunContext, generation: Generation, submission: Submission
 ) -> Generation:
-    async with context.services.pool.connection() as conn:
-        return await ledger.mark_submitted(
-            conn,
-            generation,
-            request_id=submission.request_id,
-            status_url=submission.status_url,
-            response_url=submission.response_url,
-            cancel_url=submission.cancel_url,
-        )
+    """Keep the request id: tried again through a restart, since it is paid for by now."""
+
+    async def write() -> Generation:
+        async with context.services.pool.connection() as conn:
+            return await ledger.mark_submitted(
+                conn,
+                generation,
+                request_id=submission.request_id,
+                status_url=submission.status_url,
+                response_url=submission.response_url,
+                cancel_url=submission.cancel_url,
+            )
+
+    try:
+        return await context.database.carry_out(write)
+    except LedgerError:
+        # The answer of an earlier COMMIT may have been lost.
+        known = await _reread(context, generation)
+        if known.request_id != submission.request_id:
+            raise
+        return known
 
 
 def _refuse_unknown_price(
@@ -125,8 +146,8 @@ def _refuse_unknown_price(
         raise BudgetError(
             message,
             code="price_unknown",
-            next_action="Choose a model of the price table, or set"
-            " SCENE_PIPELINE_ALLOW_UNKNOWN_PRICE=true.",
+            next_action="Ask for it with `scene-pipeline prices --refresh`, choose a model of"
+            " `scene-pipeline prices`, or set SCENE_PIPELINE_ALLOW_UNKNOWN_PRICE=true.",
         )
 
 
@@ -144,46 +165,17 @@ def _budget_error(generation: Generation, refused: ledger.PaymentRefused) -> Bud
 async def _reconcile(
     context: RunContext, provider: ImageProvider, generation: Generation, voice: SceneVoice
 ) -> Generation:
-    """Find out what became of a request whose answer never came.
-
-    Absence counts as a proof only after the provider's history had time to show the request: until
-    then it is asked again, with growing pauses.
-    """
-    services = context.services
+    """Go on with a request whose answer never came, as far as is known what became of it."""
     if provider.capabilities.is_free:
-        async with services.pool.connection() as conn:
+        async with context.services.pool.connection() as conn:
             return await ledger.return_unsent(conn, generation)
-    settle_seconds = services.settings.ambiguous_settle_seconds
-    asked = 0
-    while True:
-        asked += 1
-        submitting_at = generation.submitting_at or generation.created_at
-        age_seconds = await _database_age(context, submitting_at)
-        lost = await services.call(provider.find_lost, image_request(generation), submitting_at)
-        if lost.verdict == "found" and lost.submission is not None:
-            return await _persist(context, generation, lost.submission)
-        if age_seconds >= settle_seconds:
-            if lost.verdict == "absent":
-                async with services.pool.connection() as conn:
-                    return await ledger.return_unsent(conn, generation)
-            message = (
-                f"Whether {provider.name} accepted the request for scene {generation.scene_id} is"
-                " unknown: its history cannot be read."
-            )
-            raise AmbiguousSubmitError(message)
-        await voice.progress("waiting", f"looking for a lost request in {provider.name}'s history")
-        pause = min(backoff_seconds(asked), 15.0, max(0.2, settle_seconds - age_seconds))
-        await services.sleep(pause)
-
-
-async def _database_age(context: RunContext, moment: datetime) -> float:
-    """Seconds since a moment of the database's clock, by that same clock."""
-    async with context.services.pool.connection() as conn:
-        cursor = await conn.execute(
-            "SELECT extract(epoch FROM clock_timestamp() - %s)::float8 AS age", (moment,)
-        )
-        row = await cursor.fetchone()
-    return float(row["age"]) if row else 0.0
+    match await look_up(context, provider, generation, voice):
+        case Found(submission):
+            return await _persist(context, generation, submission)
+        case NeverSent(planned):
+            return planned
+        case PayAgain(doubtful):
+            return await _submit(context, provider, doubtful)
 
 
 async def _collect(
@@ -192,7 +184,9 @@ async def _collect(
     services = context.services
     submission = submission_of(generation)
     request = image_request(generation)
-    age_seconds = await _database_age(context, generation.submitted_at or generation.created_at)
+    age_seconds = await database_age_seconds(
+        context, generation.submitted_at or generation.created_at
+    )
     await wait_until_completed(
         context, provider, request, submission, age_seconds=age_seconds, voice=voice
     )

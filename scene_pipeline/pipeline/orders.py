@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from scene_pipeline.scenes.requests import RequestOverrides
+from scene_pipeline.scenes.table import PromptRow
 
 Stage = Literal["scene_prompt", "generated_frame", "scene_image", "scene_start_frame"]
 STAGES: tuple[Stage, ...] = ("scene_prompt", "generated_frame", "scene_image", "scene_start_frame")
@@ -102,6 +103,8 @@ class StageDone:
     content_hash; `generated_frame`: generation_id, provider, model, seed, seconds, ...)."""
     frame: FrameFacts | None = None
     """The version, for `scene_image` and `scene_start_frame`."""
+    prompt: PromptRow | None = None
+    """The scene's line of the prompts table, for `scene_prompt`."""
     is_kept: bool = False
     """Whether nothing was done because what is asked for was there already."""
 

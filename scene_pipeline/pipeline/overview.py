@@ -30,9 +30,10 @@ async def list_overviews(conn: Connection) -> list[ProjectOverview]:
         "SELECT p.key, p.revision, p.master_json -> 'project' ->> 'title' AS title,"
         " coalesce(sum(s.number), 0)::int AS scene_count,"
         " coalesce(jsonb_object_agg(s.state, s.number) FILTER (WHERE s.state IS NOT NULL), '{}')"
-        " AS counts, coalesce(sum(s.cost_micros), 0)::bigint AS cost_micros"
-        " FROM projects p LEFT JOIN (SELECT project_id, state, count(*) AS number,"
-        "   sum(cost_micros) AS cost_micros FROM scene_status GROUP BY project_id, state) s"
+        " AS counts, (SELECT coalesce(sum(coalesce(g.cost_micros, 0) + g.doubtful_micros), 0)"
+        "   FROM generations g WHERE g.project_id = p.id)::bigint AS cost_micros"
+        " FROM projects p LEFT JOIN (SELECT project_id, state, count(*) AS number"
+        "   FROM scene_status GROUP BY project_id, state) s"
         " ON s.project_id = p.id WHERE p.archived_at IS NULL GROUP BY p.id ORDER BY p.key"
     )
     return [ProjectOverview(**row) for row in await cursor.fetchall()]

@@ -4,40 +4,18 @@ Planning pays nothing. It runs in one transaction per project, so that a run eit
 scenes or none.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from uuid import UUID
 
 from scene_pipeline.database import ledger, requests
-from scene_pipeline.database.rows import Connection, Generation, NewGeneration, VersionRow
-from scene_pipeline.database.versions import promote_version, version_of_generation
+from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
-from scene_pipeline.pipeline.orders import Failure, FrameFacts, FrameOrder, SceneRef
+from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
+from scene_pipeline.pipeline.repetition import answer_of, go_on_with
+from scene_pipeline.pipeline.scene_work import SceneWork, new_generation
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.survey import SurveyedScene, content_parts, survey_project
-from scene_pipeline.scenes.hashes import idempotency_key, request_hash
-from scene_pipeline.scenes.identity import derive_seed
-from scene_pipeline.scenes.planning import Action
-from scene_pipeline.scenes.requests import ResolvedRequest
-
-
-@dataclass(frozen=True, slots=True)
-class SceneWork:
-    """One scene of a run, planned."""
-
-    ref: SceneRef
-    project_id: UUID
-    action: Action
-    reason: str
-    generation: Generation | None
-    """The row to work on, where there is work that may cost."""
-    current: FrameFacts | None
-    current_prompt: str | None
-    """The document's words that the current version was made from."""
-    expanded_prompt: str | None
-    content_hash: str | None
-    failure: Failure | None = None
-    """Why nothing can be done, for the actions `failed` and `invalid`."""
+from scene_pipeline.pipeline.survey import SurveyedScene, survey_project
 
 
 async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
@@ -48,7 +26,8 @@ async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
     """
     work: list[SceneWork] = []
     by_project = groupby(sorted(order.scenes), key=lambda ref: ref.project_key)
-    for project_key, refs in by_project:
+    for project_key, grouped in by_project:
+        refs = list(grouped)
         async with services.pool.connection() as conn, conn.transaction():
             survey = await survey_project(
                 conn,
@@ -59,12 +38,36 @@ async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
                 mode=order.mode,
                 refresh_stale=order.refresh_stale,
                 overrides=order.overrides,
+                skip_retired=True,
             )
+            here = {scene.ref for scene in survey.scenes}
+            work.extend(_gone(ref, survey.project_id) for ref in refs if ref not in here)
             may_pay = "generated_frame" in order.stages
             work.extend(
                 [await _plan_scene(conn, order, scene, may_pay=may_pay) for scene in survey.scenes]
             )
     return work
+
+
+def _gone(ref: SceneRef, project_id: UUID) -> SceneWork:
+    """A scene that was removed between the order and its planning holds nothing else up."""
+    failure = Failure(
+        code="scene_gone",
+        message=f"Scene {ref.scene_id} is no longer in the document.",
+        next_action="Nothing is to be done; its frames are kept, and come back with it.",
+    )
+    return SceneWork(
+        ref=ref,
+        project_id=project_id,
+        action="invalid",
+        reason="it is no longer in the document",
+        generation=None,
+        current=None,
+        current_prompt=None,
+        prompt=None,
+        content_hash=None,
+        failure=failure,
+    )
 
 
 async def _plan_scene(
@@ -79,17 +82,22 @@ async def _plan_scene(
         generation=None,
         current=frame_facts(scene.current) if scene.current else None,
         current_prompt=scene.current.scene_prompt if scene.current else None,
-        expanded_prompt=scene.request.expanded_prompt if scene.request else None,
+        prompt=scene.prompt,
         content_hash=scene.state.content_hash,
         failure=_known_failure(scene),
     )
     if decision.action == "resume":
-        return await _resume(conn, order, scene, work)
-    if decision.action == "generate":
+        planned = await _resume(conn, order, scene, work)
+    elif decision.action == "generate":
         if not may_pay:
             return _without_payment(work)
-        return await _generate(conn, order, scene, work)
-    return work
+        planned = await _generate(conn, order, scene, work)
+    else:
+        return work
+    answer = planned.generation
+    if order.mode == "regenerate" and answer is not None and answer.token != order.token:
+        await requests.keep_answer_of_order(conn, order.token, answer)
+    return planned
 
 
 def _known_failure(scene: SurveyedScene) -> Failure | None:
@@ -124,12 +132,24 @@ async def _resume(
     if generation is None:
         return await _generate(conn, order, scene, work)
     if generation.state == "planned" and scene.request is not None:
-        wanted = _new_generation(order, scene, scene.request, generation.token)
+        wanted = new_generation(order, scene, scene.request, generation.token)
         if wanted.idempotency_key != generation.idempotency_key:
             await ledger.abandon_unpaid(
                 conn, generation.id, "The scene or its settings changed before anything was sent."
             )
             return await _generate(conn, order, scene, work, token=generation.token)
+        generation = await ledger.reprice_unsent(
+            conn,
+            generation,
+            estimated_micros=wanted.estimated_micros,
+            unit=wanted.unit,
+            unit_price_usd=wanted.unit_price_usd,
+        )
+    request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
+    if request is not None and request.generation_id is None and not request.overrides:
+        # What is under way answers it: one picture was asked for, and one is being paid. A request
+        # with wishes of its own waits for its turn.
+        await requests.claim_request(conn, request.id, generation.id)
     return replace(work, generation=generation)
 
 
@@ -143,120 +163,27 @@ async def _generate(
 ) -> SceneWork:
     if scene.request is None:
         return work
+    if token is None and order.mode == "regenerate":
+        answer = await answer_of(conn, order, work)
+        if answer is not None:
+            again = await go_on_with(conn, order, scene, work, answer)
+            if isinstance(again, SceneWork):
+                return again
+            return replace(work, action="generate", generation=again)
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
     if token is None:
         token = f"request:{request.id}" if request is not None else order.token
-    new = _new_generation(order, scene, scene.request, token)
+    new = new_generation(order, scene, scene.request, token)
     generation = await ledger.plan_generation(conn, new)
     if generation is None:
         known = await ledger.find_by_key(conn, new.idempotency_key)
         if known is None:  # another worker opened one this instant: it satisfies the request
             generation = await ledger.open_generation(conn, work.project_id, work.ref.scene_id)
         else:
-            resolved = await _known_request(conn, order, scene, work, known)
+            resolved = await go_on_with(conn, order, scene, work, known)
             if isinstance(resolved, SceneWork):
                 return resolved
             generation = resolved
     if generation is not None and request is not None:
         await requests.claim_request(conn, request.id, generation.id)
     return replace(work, action="generate", generation=generation)
-
-
-async def _known_request(
-    conn: Connection,
-    order: FrameOrder,
-    scene: SurveyedScene,
-    work: SceneWork,
-    known: Generation,
-) -> SceneWork | Generation:
-    """Exactly this request was planned before: go on with what came of it."""
-    if not known.is_terminal:
-        return known
-    if known.state == "abandoned" or known.error_charge == "not_charged":
-        return await ledger.allow_resubmit(conn, known)
-    if known.state == "failed" and order.mode == "ensure" and scene.request is not None:
-        attempts = await ledger.count_attempts(
-            conn, work.project_id, work.ref.scene_id, known.content_hash
-        )
-        again = _new_generation(order, scene, scene.request, f"attempt:{attempts}")
-        planned = await ledger.plan_generation(conn, again)
-        if planned is not None:
-            return planned
-    version = await version_of_generation(conn, known.id)
-    if version is None or version.rejection is not None or known.state == "failed":
-        failure = Failure(
-            code=known.error_code or "failed",
-            message=known.error_message or "The last attempt failed.",
-            next_action=known.error_next_action or "Ask for another picture with --regenerate.",
-        )
-        return replace(work, action="failed", failure=failure)
-    return await _reuse(conn, work, version)
-
-
-async def _reuse(conn: Connection, work: SceneWork, version: VersionRow) -> SceneWork:
-    """The very picture that is asked for exists: promote it instead of paying again."""
-    if not version.is_current:
-        await promote_version(conn, work.project_id, work.ref.scene_id, version.version)
-        version = replace(version, is_current=True)
-    return replace(
-        work,
-        action="republish",
-        reason=f"version {version.version} was made from exactly this request",
-        current=frame_facts(version),
-        current_prompt=version.scene_prompt,
-    )
-
-
-def _new_generation(
-    order: FrameOrder, scene: SurveyedScene, request: ResolvedRequest, token: str
-) -> NewGeneration:
-    key = idempotency_key(
-        project_id=scene.state.project_id,
-        scene_id=scene.ref.scene_id,
-        content_hash=request.content_hash,
-        endpoint=request.endpoint,
-        explicit_parameters=request.explicit_parameters,
-        token=token,
-        candidate_index=0,
-    )
-    seed = request.seed if request.seed is not None else derive_seed(key)
-    estimate = scene.estimate
-    return NewGeneration(
-        project_id=scene.state.project_id,
-        scene_id=scene.ref.scene_id,
-        idempotency_key=key,
-        token=token,
-        run_id=order.run_id,
-        provider=request.provider,
-        endpoint=request.endpoint,
-        scene_prompt=request.scene_prompt,
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        content=content_parts(request),
-        content_hash=request.content_hash,
-        request_hash=request_hash(
-            provider=request.provider,
-            endpoint=request.endpoint,
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
-            references=request.references,
-            size=request.size,
-            seed=seed,
-            steps=request.steps,
-            guidance=request.guidance,
-            output_format=request.output_format,
-            arguments=request.arguments,
-        ),
-        width=request.width,
-        height=request.height,
-        seed=seed,
-        parameters={
-            "steps": request.steps,
-            "guidance": request.guidance,
-            "output_format": request.output_format,
-            "arguments": dict(request.arguments),
-        },
-        estimated_micros=estimate.amount_micros if estimate else 0,
-        unit=estimate.unit if estimate else None,
-        unit_price_usd=estimate.unit_price if estimate else None,
-    )

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
-from scene_pipeline.database.budgets import BudgetState, Cap, read_budgets
+from scene_pipeline.database.budgets import (
+    BudgetState,
+    Cap,
+    CostTotals,
+    cost_totals,
+    read_budgets,
+)
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import ConfigurationError, Problem
 from scene_pipeline.pipeline.facts import micros
@@ -61,6 +67,8 @@ class RunPreview:
     survey: ProjectSurvey
     budgets: tuple[BudgetState, ...]
     """The project's and the day's."""
+    costs: CostTotals
+    """Spent on the project so far."""
     continues_request: bool = False
     """Whether new versions were asked for in the same words before and are not all made yet."""
 
@@ -126,8 +134,19 @@ async def prepare_run(
             _check_providers(settings, survey, intent.overrides.provider)
         if check_store is not None and any(may_pay(scene) for scene in survey.scenes):
             check_store()
-        budgets = await read_budgets(conn, _caps(settings, survey.project_id))
-    return RunPreview(imported, survey, tuple(budgets), continues)
+        budgets, costs = await read_money(conn, settings, survey.project_id)
+    return RunPreview(imported, survey, budgets, costs, continues)
+
+
+async def read_money(
+    conn: Connection, settings: Settings, project_id: UUID
+) -> tuple[tuple[BudgetState, ...], CostTotals]:
+    """How the project's and the day's budgets stand, and what the project has cost."""
+    caps = [
+        Cap("project", str(project_id), micros(Decimal(settings.project_cap_usd))),
+        day_cap(settings),
+    ]
+    return tuple(await read_budgets(conn, caps)), await cost_totals(conn, project_id)
 
 
 def check_settings(settings: Settings) -> None:
@@ -212,8 +231,6 @@ def _check_providers(settings: Settings, survey: ProjectSurvey, named: str | Non
         build_provider(name, settings).close()
 
 
-def _caps(settings: Settings, project_id: UUID) -> list[Cap]:
-    return [
-        Cap("project", str(project_id), micros(Decimal(settings.project_cap_usd))),
-        Cap("day", "all", micros(Decimal(settings.day_cap_usd))),
-    ]
+def day_cap(settings: Settings) -> Cap:
+    """The cap of the day (UTC), for all projects together."""
+    return Cap("day", "all", micros(Decimal(settings.day_cap_usd)))

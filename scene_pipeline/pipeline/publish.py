@@ -40,6 +40,13 @@ class Publisher:
             self._writers[project_id] = asyncio.create_task(self._write(project_id))
         return await future
 
+    async def close(self) -> None:
+        """Stop writing; after a run that was cut off, nothing of it goes on by itself."""
+        writers = list(self._writers.values())
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+
     async def _write(self, project_id: UUID) -> None:
         try:
             await self._services.sleep(WINDOW_SECONDS)
@@ -63,10 +70,11 @@ class Publisher:
         return list(batch.values())
 
     async def _write_batch(self, project_id: UUID, batch: list[_Waiting]) -> None:
-        failpoint("before_publish")
         try:
+            failpoint("before_publish")
             async with self._services.pool.connection() as conn:
                 results = await publish(conn, project_id, [item for item, _ in batch])
+            failpoint("after_publish")
         except BaseException as error:
             for _, future in batch:
                 if not future.done():
@@ -74,7 +82,6 @@ class Publisher:
             if not isinstance(error, Exception):
                 raise
             return
-        failpoint("after_publish")
         for (_, future), result in zip(batch, results, strict=True):
             if not future.done():
                 future.set_result(result)

@@ -1,35 +1,34 @@
 """From a persisted result to a recorded version: fetch, check, store, record.
 
 Every step can be done again: the key depends only on the generation and the bytes, an intent row
-precedes the upload, and recording is keyed by the generation.
+precedes the upload, and recording is keyed by the generation. While the object store is down, the
+version is recorded with the provider's own address, and healed later.
 """
 
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-from scene_pipeline.database import ledger, objects, versions
+from scene_pipeline.database import ledger, versions
+from scene_pipeline.database.healing import mark_external
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import FetchError, ImageError, ProviderError, SceneError
+from scene_pipeline.errors import FetchError, ImageError, LedgerError, SceneError, StorageError
 from scene_pipeline.media.images import InspectedImage
+from scene_pipeline.pipeline.external import external_address
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.generate import submission_of
+from scene_pipeline.pipeline.frame_keys import OBJECT_COLLECTED, intend_frame
+from scene_pipeline.pipeline.retrieve import (
+    FetchedPicture,
+    Picture,
+    fetch_picture,
+    inspect_picture,
+    picture_of,
+)
 from scene_pipeline.pipeline.retrying import with_retries
-from scene_pipeline.pipeline.run_context import RunContext, SceneVoice, image_request
-from scene_pipeline.scenes.identity import frame_storage_key
+from scene_pipeline.pipeline.run_context import RunContext, SceneVoice
 
 DOWNLOAD_ATTEMPTS = 5
 UPLOAD_ATTEMPTS = 4
-_LOST_LINKS = frozenset({"link_expired"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """The one image of a result that becomes the frame."""
-
-    index: int
-    url: str | None
-    is_flagged: bool
+PLACE_ATTEMPTS = 5
+"""How many keys are tried for one picture where the collector takes each for a leftover."""
 
 
 async def rehost(context: RunContext, generation: Generation, voice: SceneVoice) -> Generation:
@@ -41,48 +40,115 @@ async def rehost(context: RunContext, generation: Generation, voice: SceneVoice)
         SceneError: A step failed; the row stays where it is and the next run goes on from there,
             unless the picture is lost for good.
     """
-    try:
-        if generation.state == "completed":
-            generation = await _store(context, generation, voice)
-    except SceneError as error:
-        await _keep_error(context, generation, error)
-        raise
-    if generation.state == "stored":
-        key = generation.storage_key or ""
-        async with context.services.pool.connection() as conn:
-            generation = await versions.record_version(
-                conn,
-                generation,
-                url=context.services.store.url(key),
-                rejection=_rejection(generation),
-            )
-        failpoint("after_recorded")
+    for attempt in range(1, PLACE_ATTEMPTS + 1):
+        try:
+            if generation.state == "completed":
+                generation = await _store(context, generation, voice)
+        except SceneError as error:
+            await _keep_error(context, generation, error)
+            raise
+        if generation.state != "stored":
+            break
+        try:
+            return await _record(context, generation)
+        except LedgerError as error:
+            if error.error_code != OBJECT_COLLECTED or attempt == PLACE_ATTEMPTS:
+                raise
+            async with context.services.pool.connection() as conn:
+                generation = await ledger.store_again(conn, generation)
     return generation
+
+
+async def _record(context: RunContext, generation: Generation) -> Generation:
+    if generation.storage_status == "external":
+        url = generation.external_url or ""
+    else:
+        url = context.services.store.url(generation.storage_key or "")
+    async with context.services.pool.connection() as conn:
+        recorded = await versions.record_version(
+            conn,
+            generation,
+            url=url,
+            rejection=_rejection(generation),
+        )
+    failpoint("after_recorded")
+    return recorded
 
 
 async def _store(context: RunContext, generation: Generation, voice: SceneVoice) -> Generation:
     services = context.services
-    picture = _picture(generation)
-    image, source_url = await with_retries(
+    picture = picture_of(generation)
+    image, fetched = await with_retries(
         lambda: _fetch_and_inspect(context, generation, picture, voice),
         attempts=DOWNLOAD_ATTEMPTS,
         sleep=services.sleep,
     )
-    key = frame_storage_key(
-        generation.project_id,
-        generation.scene_id,
-        generation.created_at,
-        image.sha256,
-        image.extension,
-    )
-    async with services.pool.connection() as conn:
-        await objects.register_intent(
+    facts = _image_facts(image, picture, fetched.source_url)
+    for attempt in range(1, PLACE_ATTEMPTS + 1):
+        try:
+            key = await _upload(context, generation, image, voice)
+        except StorageError as error:
+            address = external_address(fetched.url, error)
+            await voice.progress("storing", f"{error.message} Its provider's address stands in.")
+            stored = await _keep_external(context, generation, address, facts, image.thumbnail)
+            break
+        try:
+            async with services.pool.connection() as conn:
+                stored = await ledger.mark_stored(
+                    conn,
+                    generation,
+                    storage_key=key,
+                    image=facts,
+                    thumbnail=image.thumbnail,
+                )
+        except LedgerError as error:
+            if error.error_code != OBJECT_COLLECTED or attempt == PLACE_ATTEMPTS:
+                raise
+        else:
+            break
+    failpoint("after_stored")
+    return stored
+
+
+async def _keep_external(
+    context: RunContext,
+    generation: Generation,
+    address: str,
+    facts: dict[str, Any],
+    thumbnail: bytes | None,
+) -> Generation:
+    provider = context.services.provider(generation.provider)
+    async with context.services.pool.connection() as conn:
+        return await mark_external(
             conn,
-            key,
-            sha256=image.sha256,
-            size_bytes=len(image.data),
-            content_type=image.content_type,
+            generation,
+            url=address,
+            lifetime_seconds=provider.capabilities.url_lifetime_seconds,
+            image=facts,
+            thumbnail=thumbnail,
         )
+
+
+def _image_facts(image: InspectedImage, picture: Picture, source_url: str | None) -> dict[str, Any]:
+    return {
+        "size_bytes": len(image.data),
+        "content_type": image.content_type,
+        "width": image.width,
+        "height": image.height,
+        "sha256": image.sha256,
+        "source_url": source_url,
+        "is_blank": image.is_blank,
+        "is_flagged": picture.is_flagged,
+        "notes": list(image.notes),
+    }
+
+
+async def _upload(
+    context: RunContext, generation: Generation, image: InspectedImage, voice: SceneVoice
+) -> str:
+    services = context.services
+    async with services.pool.connection() as conn:
+        key = await intend_frame(conn, generation, image)
     failpoint("after_intent")
     await voice.progress("storing", f"storing {len(image.data):,} bytes")
     async with context.uploads:
@@ -98,115 +164,24 @@ async def _store(context: RunContext, generation: Generation, voice: SceneVoice)
             sleep=services.sleep,
         )
     failpoint("after_upload")
-    async with services.pool.connection() as conn:
-        stored = await ledger.mark_stored(
-            conn,
-            generation,
-            storage_key=key,
-            image={
-                "size_bytes": len(image.data),
-                "content_type": image.content_type,
-                "width": image.width,
-                "height": image.height,
-                "sha256": image.sha256,
-                "source_url": source_url,
-                "is_blank": image.is_blank,
-                "is_flagged": picture.is_flagged,
-                "notes": list(image.notes),
-            },
-            thumbnail=image.thumbnail,
-        )
-    failpoint("after_stored")
-    return stored
-
-
-def _picture(generation: Generation) -> _Picture:
-    images: list[dict[str, Any]] = (generation.result or {}).get("images") or []
-    if not images:
-        message = f"The provider's result for scene {generation.scene_id} holds no picture."
-        raise ImageError(message, code="no_picture")
-    first = images[0]
-    return _Picture(index=0, url=first.get("url"), is_flagged=bool(first.get("is_flagged")))
+    return key
 
 
 async def _fetch_and_inspect(
-    context: RunContext, generation: Generation, picture: _Picture, voice: SceneVoice
-) -> tuple[InspectedImage, str | None]:
-    services = context.services
+    context: RunContext, generation: Generation, picture: Picture, voice: SceneVoice
+) -> tuple[InspectedImage, FetchedPicture]:
     async with context.downloads:
-        data, source_url = await _read(context, generation, picture, voice)
+        fetched = await fetch_picture(
+            context.services,
+            generation,
+            picture,
+            lambda words: voice.progress("downloading", words),
+        )
     failpoint("after_download")
     async with context.decodes:
-        image = await services.call(
-            services.workers.inspect,
-            data,
-            metadata=_embedded_metadata(generation),
-            embed=services.settings.embed_metadata,
-        )
+        image = await inspect_picture(context.services, generation, fetched.data)
     failpoint("after_inspect")
-    return image, source_url
-
-
-async def _read(
-    context: RunContext, generation: Generation, picture: _Picture, voice: SceneVoice
-) -> tuple[bytes, str | None]:
-    services = context.services
-    if picture.url is None:
-        provider = services.provider(generation.provider)
-        request = image_request(generation)
-        return await services.call(provider.read_image, request, picture.index), None
-    await voice.progress("downloading", "downloading the picture")
-    try:
-        fetched = await services.call(services.fetcher.fetch, picture.url)
-    except FetchError as error:
-        if error.error_code not in _LOST_LINKS:
-            raise
-        fresh = await _fresh_url(context, generation, picture)
-        if fresh is None or fresh == picture.url:
-            raise _lost(generation) from error
-        fetched = await services.call(services.fetcher.fetch, fresh)
-    return fetched.data, fetched.final_url_redacted
-
-
-async def _fresh_url(context: RunContext, generation: Generation, picture: _Picture) -> str | None:
-    """Read the result once more: the provider may give a new address for the same picture."""
-    services = context.services
-    provider = services.provider(generation.provider)
-    try:
-        result = await services.call(
-            provider.fetch_result, image_request(generation), submission_of(generation)
-        )
-    except ProviderError:
-        return None
-    return result.images[picture.index].url if len(result.images) > picture.index else None
-
-
-def _lost(generation: Generation) -> FetchError:
-    message = (
-        f"The picture of scene {generation.scene_id} was paid for, but the provider no longer has"
-        " it."
-    )
-    return FetchError(
-        message,
-        code="result_lost",
-        next_action=f"Ask for another one: --regenerate --scene {generation.scene_id}.",
-    )
-
-
-def _embedded_metadata(generation: Generation) -> dict[str, str]:
-    return {
-        "prompt": generation.prompt,
-        "model": generation.endpoint,
-        "provider": generation.provider,
-        "seed": str(generation.seed),
-        "generation_id": str(generation.id),
-        "project_id": _text(generation.project_id),
-        "scene_id": generation.scene_id,
-    }
-
-
-def _text(identifier: UUID) -> str:
-    return str(identifier)
+    return image, fetched
 
 
 def _rejection(generation: Generation) -> str | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
 from scene_pipeline.database.budgets import Cap
@@ -11,12 +12,16 @@ from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import ProviderError
 from scene_pipeline.pipeline.facts import micros
 from scene_pipeline.pipeline.orders import (
+    Failure,
     FrameOrder,
     ProgressKind,
     SceneProgress,
     SceneRef,
+    Stage,
+    StageDone,
     StreamEvent,
 )
+from scene_pipeline.pipeline.retrying import DatabasePatience
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest
 
@@ -36,8 +41,13 @@ class RunContext:
     downloads: asyncio.Semaphore
     decodes: asyncio.Semaphore
     uploads: asyncio.Semaphore
+    database: DatabasePatience
     stopped_by: ProviderError | None = field(default=None)
     """Set when the provider refuses everything: later scenes are not even tried."""
+    told: set[tuple[SceneRef, Stage]] = field(default_factory=set)
+    """Stages that were told: what is done again after a lost connection is told once."""
+    store_failures: list[Failure] = field(default_factory=list)
+    """Why frames could not be healed; after a few of them no more are tried."""
 
     @classmethod
     def create(
@@ -60,18 +70,35 @@ class RunContext:
             downloads=asyncio.Semaphore(settings.download_concurrency),
             decodes=asyncio.Semaphore(settings.decode_workers),
             uploads=asyncio.Semaphore(settings.upload_concurrency),
+            database=DatabasePatience(services.sleep),
         )
+
+    async def tell(self, done: StageDone) -> None:
+        """Tell a stage that was selected; once, however often its scene's work is done again."""
+        if done.stage in self.order.stages and (done.scene, done.stage) not in self.told:
+            self.told.add((done.scene, done.stage))
+            await self.emit(done)
 
     def caps(self, generation: Generation) -> list[Cap]:
         """The budgets that a payment for this generation must fit."""
         settings = self.services.settings
         caps = [
             Cap("project", str(generation.project_id), micros(settings.project_cap_usd)),
-            Cap("day", "all", micros(settings.day_cap_usd)),
+            Cap("day", self.services.day_budget, micros(settings.day_cap_usd)),
         ]
         if self.order.max_cost_usd is not None:
             caps.append(Cap("run", self.order.run_id, micros(Decimal(self.order.max_cost_usd))))
         return caps
+
+
+async def database_age_seconds(context: RunContext, moment: datetime) -> float:
+    """Seconds since a moment of the database's clock, by that same clock."""
+    async with context.services.pool.connection() as conn:
+        cursor = await conn.execute(
+            "SELECT extract(epoch FROM clock_timestamp() - %s)::float8 AS age", (moment,)
+        )
+        row = await cursor.fetchone()
+    return float(row["age"]) if row else 0.0
 
 
 def image_request(generation: Generation) -> ImageRequest:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from uuid import UUID
 
 import psycopg
 
@@ -19,7 +18,9 @@ from scene_pipeline.errors import (
     SceneError,
     ScenePipelineError,
 )
+from scene_pipeline.pipeline.external import external_note
 from scene_pipeline.pipeline.facts import (
+    database_failure,
     failure_of,
     frame_facts,
     generation_facts,
@@ -27,6 +28,7 @@ from scene_pipeline.pipeline.facts import (
     usd,
 )
 from scene_pipeline.pipeline.generate import generate
+from scene_pipeline.pipeline.kept_frame import keep
 from scene_pipeline.pipeline.orders import (
     Failure,
     FrameFacts,
@@ -34,10 +36,10 @@ from scene_pipeline.pipeline.orders import (
     SceneStatus,
     StageDone,
 )
-from scene_pipeline.pipeline.plan import SceneWork
 from scene_pipeline.pipeline.publish import Publisher
 from scene_pipeline.pipeline.rehost import rehost
 from scene_pipeline.pipeline.run_context import RunContext, SceneVoice
+from scene_pipeline.pipeline.scene_work import SceneWork
 
 ATTACH_POLL_SECONDS = 1.0
 
@@ -48,11 +50,12 @@ async def run_scene(context: RunContext, publisher: Publisher, work: SceneWork) 
     Never raises for what befell the scene; only cancellation passes through.
     """
     try:
-        outcome = await _work(context, publisher, work)
+        # Everything under it reads where the scene stands first, so that it can be done again.
+        outcome = await context.database.carry_out(lambda: _work(context, publisher, work))
     except ScenePipelineError as error:
         outcome = _failed(work, error, await _spent(context, work))
     except psycopg.Error as error:
-        outcome = _failed(work, _database_error(error), usd(0))
+        outcome = _failed(work, database_failure(error), usd(0))
     await context.emit(outcome)
 
 
@@ -60,20 +63,20 @@ async def _work(context: RunContext, publisher: Publisher, work: SceneWork) -> S
     if work.action in ("failed", "invalid"):
         status: SceneStatus = "failed" if work.action == "failed" else "invalid"
         return SceneOutcome(work.ref, status, work.current, work.failure)
-    await _tell(
-        context,
+    await context.tell(
         StageDone(
             work.ref,
             "scene_prompt",
             {
-                "expanded_prompt": work.expanded_prompt,
+                "expanded_prompt": work.prompt.expanded_prompt if work.prompt else None,
                 "content_hash": work.content_hash,
                 "reason": work.reason,
             },
-        ),
+            prompt=work.prompt,
+        )
     )
     if work.generation is None:
-        return await _keep(context, publisher, work)
+        return await keep(context, publisher, work)
     if "generated_frame" not in context.order.stages and work.generation.state in (
         "planned",
         "submitting",
@@ -81,51 +84,6 @@ async def _work(context: RunContext, publisher: Publisher, work: SceneWork) -> S
     ):
         return SceneOutcome(work.ref, "failed", work.current, no_frame_failure(work.ref))
     return await _make(context, publisher, work, work.generation)
-
-
-async def _tell(context: RunContext, done: StageDone) -> None:
-    if done.stage in context.order.stages:
-        await context.emit(done)
-
-
-async def _keep(context: RunContext, publisher: Publisher, work: SceneWork) -> SceneOutcome:
-    frame = work.current
-    if frame is None:
-        return SceneOutcome(work.ref, "failed", None, no_frame_failure(work.ref))
-    if work.action == "republish" and "scene_start_frame" in context.order.stages:
-        await publisher.publish(
-            work.project_id,
-            Publication(
-                generation_id=UUID(frame.generation_id),
-                scene_id=work.ref.scene_id,
-                scene_prompt=work.current_prompt or "",
-                url=frame.url,
-                guard="current",
-            ),
-        )
-    await _tell_kept(context, work, frame)
-    if work.action == "stale":
-        failure = Failure(
-            code="stale",
-            message=f"Scene {work.ref.scene_id} was {work.reason}.",
-            next_action="Run again with --stale to replace every stale frame, or with"
-            f" --regenerate --scene {work.ref.scene_id} for this one.",
-        )
-        return SceneOutcome(work.ref, "stale", frame, failure)
-    return SceneOutcome(work.ref, "kept", frame)
-
-
-async def _tell_kept(context: RunContext, work: SceneWork, frame: FrameFacts) -> None:
-    facts = {
-        "generation_id": frame.generation_id,
-        "provider": frame.provider,
-        "model": frame.model,
-        "seed": frame.seed,
-        "reason": work.reason,
-    }
-    await _tell(context, StageDone(work.ref, "generated_frame", facts, is_kept=True))
-    await _tell(context, StageDone(work.ref, "scene_image", {}, frame, is_kept=True))
-    await _tell(context, StageDone(work.ref, "scene_start_frame", {}, frame, is_kept=True))
 
 
 async def _make(
@@ -137,7 +95,7 @@ async def _make(
         generation = locked
         if generation.state in ("planned", "submitting", "submitted"):
             generation = await generate(context, generation, voice)
-        await _tell(context, StageDone(work.ref, "generated_frame", generation_facts(generation)))
+        await context.tell(StageDone(work.ref, "generated_frame", generation_facts(generation)))
         if "scene_image" in context.order.stages and not generation.is_terminal:
             generation = await rehost(context, generation, voice)
         frame = await _frame(context, generation)
@@ -148,18 +106,27 @@ async def _make(
                 next_action=generation.error_next_action,
             )
         if frame is not None:
-            await _tell(context, StageDone(work.ref, "scene_image", {}, frame))
+            note = _external_note(generation, frame)
+            facts = {} if note is None else {"storage_note": note.message}
+            await context.tell(StageDone(work.ref, "scene_image", facts, frame))
             if "scene_start_frame" in context.order.stages and generation.state == "recorded":
                 verdict = await _publish(publisher, generation, frame)
                 frame = await _frame(context, generation) or frame
                 if verdict not in ("written", "already"):
                     return _superseded(work, frame, generation, verdict)
             if frame.is_current:
-                await _tell(context, StageDone(work.ref, "scene_start_frame", {}, frame))
+                await context.tell(StageDone(work.ref, "scene_start_frame", {}, frame))
     if generation.state == "superseded":
         return _superseded(work, frame, generation, "prompt_changed")
     cost = usd(0) if already_paid else usd(generation.cost_micros)
-    return SceneOutcome(work.ref, "generated", frame, cost_usd=cost)
+    note = _external_note(generation, frame)
+    return SceneOutcome(work.ref, "generated", frame, note, cost)
+
+
+def _external_note(generation: Generation, frame: FrameFacts | None) -> Failure | None:
+    if frame is None or frame.storage_status == "stored":
+        return None
+    return external_note(generation.scene_id, generation.provider, generation.external_expires_at)
 
 
 async def _publish(
@@ -220,15 +187,6 @@ def _superseded(
         next_action="Run again to make a frame for what the document says now.",
     )
     return SceneOutcome(work.ref, "stale", frame, failure, cost_usd=usd(generation.cost_micros))
-
-
-def _database_error(error: psycopg.Error) -> SceneError:
-    return SceneError(
-        f"The database failed: {type(error).__name__}.",
-        code="database_failed",
-        next_action="Run again; nothing that was recorded is lost.",
-        retryable=True,
-    )
 
 
 def _failed(work: SceneWork, error: ScenePipelineError, cost_usd: Decimal) -> SceneOutcome:

@@ -4,7 +4,7 @@ Belongs here: putting the parts together. Does not belong here: what is done wit
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ from scene_pipeline.errors import DatabaseError
 from scene_pipeline.media.fetch import FetchLimits, SafeFetcher
 from scene_pipeline.media.workers import ImageWorkers
 from scene_pipeline.pipeline.failpoints import arm
+from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.providers.base import ImageProvider
 from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.providers.registry import build_provider
@@ -46,6 +47,8 @@ class Services:
     prices: PriceTable
     threads: ThreadPoolExecutor
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    day_budget: str = "all"
+    """Key of the day budget that payments are booked on; a drill has one of its own."""
     _providers: dict[str, ImageProvider] = field(default_factory=dict)
 
     def provider(self, name: str) -> ImageProvider:
@@ -74,7 +77,12 @@ class Services:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, database_url: str, *, store: ObjectStore | None = None
+    settings: Settings,
+    database_url: str,
+    *,
+    store: ObjectStore | None = None,
+    providers: Mapping[str, ImageProvider] | None = None,
+    download_seconds: float = 60.0,
 ) -> AsyncIterator[Services]:
     """Open the database pool and build the rest; nothing is fetched, drawn or paid by it.
 
@@ -82,12 +90,15 @@ async def open_services(
         settings: Of this process.
         database_url: Of the application's database, migrated.
         store: Where frames go; built from the settings when left out.
+        providers: Used under these names; every other one is built when it is first asked for.
+        download_seconds: Longest time that one download may take.
 
     Raises:
         UsageError: A setting cannot be used or the database cannot be reached.
     """
     arm(settings.failpoint)
     context = tls_context(settings.ssl_cert_file)
+    shipped_prices = PriceTable.load(settings.prices_file)  # refused here, before anything is open
     # One thread per place where a blocking call can be under way, so that no stage starves another.
     thread_count = (
         settings.download_concurrency
@@ -107,15 +118,20 @@ async def open_services(
             trusted_private_hosts=settings.trusted_private_hosts,
             tls_context=context,
             egress_proxy=settings.egress_proxy,
-            limits=FetchLimits(max_bytes=settings.asset_max_image_mb * 2**20),
+            limits=FetchLimits(
+                max_bytes=settings.asset_max_image_mb * 2**20, total_seconds=download_seconds
+            ),
         ),
         workers=ImageWorkers(settings.decode_workers),
-        prices=PriceTable.load(),
+        prices=shipped_prices,
         threads=threads,
+        _providers=dict(providers or {}),
     )
     try:
         async with pool:
             await _wait_for_database(pool)
+            async with pool.connection() as conn:
+                services.prices = await load_prices(conn, settings)
             yield services
     finally:
         services.close_parts()

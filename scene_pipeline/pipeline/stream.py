@@ -8,13 +8,18 @@ bounds and not on the number of scenes. One bad scene ends as an outcome and hol
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+import psycopg
+
 from scene_pipeline.database.locks import GenerationLocks
+from scene_pipeline.errors import DatabaseError
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
-from scene_pipeline.pipeline.plan import SceneWork, plan_order
+from scene_pipeline.pipeline.plan import plan_order
 from scene_pipeline.pipeline.publish import Publisher
+from scene_pipeline.pipeline.retrying import DatabasePatience
 from scene_pipeline.pipeline.run_context import RunContext
 from scene_pipeline.pipeline.scene_flow import run_scene
+from scene_pipeline.pipeline.scene_work import SceneWork
 from scene_pipeline.pipeline.services import Services
 
 EVENT_QUEUE_SIZE = 256
@@ -32,7 +37,7 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
         UsageError: The order cannot be planned; nothing was changed.
     """
     failpoint("before_plan")
-    plan = await plan_order(order, services)
+    plan = await _plan(order, services)
     failpoint("after_plan")
     events: asyncio.Queue[StreamEvent | None] = asyncio.Queue(EVENT_QUEUE_SIZE)
     async with GenerationLocks.connect(services.database_url) as locks:
@@ -56,6 +61,14 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
             await asyncio.gather(workers, return_exceptions=True)
 
 
+async def _plan(order: FrameOrder, services: Services) -> list[SceneWork]:
+    try:
+        return await DatabasePatience(services.sleep).carry_out(lambda: plan_order(order, services))
+    except psycopg.OperationalError as error:
+        message = f"The database stopped answering ({type(error).__name__}); nothing was begun."
+        raise DatabaseError(message) from error
+
+
 async def _work_through(context: RunContext, plan: Sequence[SceneWork]) -> None:
     settings = context.services.settings
     publisher = Publisher(context.services)
@@ -72,6 +85,9 @@ async def _work_through(context: RunContext, plan: Sequence[SceneWork]) -> None:
         + settings.decode_workers
         + settings.upload_concurrency,
     )
-    async with asyncio.TaskGroup() as group:
-        for _ in range(count):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(worker())
+    finally:
+        await publisher.close()

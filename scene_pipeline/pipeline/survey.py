@@ -13,6 +13,7 @@ from scene_pipeline.database.projects import (
     StoredDocument,
     get_project,
     load_document,
+    retired_scenes,
     scene_states,
     synchronise_scenes,
 )
@@ -31,6 +32,7 @@ from scene_pipeline.scenes.requests import (
     ResolvedRequest,
     resolve_request,
 )
+from scene_pipeline.scenes.table import PromptRow, prompt_row
 from scene_pipeline.settings import Settings
 
 
@@ -43,6 +45,8 @@ class SurveyedScene:
     decision: Decision
     request: ResolvedRequest | None
     """What would be sent; None for a scene that cannot be used."""
+    prompt: PromptRow | None
+    """Its line of the prompts table."""
     estimate: Estimate | None
     """What a new generation would cost, whether or not one is due."""
     current: VersionRow | None
@@ -147,8 +151,20 @@ async def survey_project(
     mode: Mode,
     refresh_stale: bool,
     overrides: RequestOverrides,
+    skip_retired: bool = False,
 ) -> ProjectSurvey:
     """Decide about every scene of a project, or about the named ones.
+
+    Args:
+        conn: In a transaction, so that all of it is seen at one moment.
+        settings: For the defaults that scenes are planned with.
+        prices: What a new generation would cost.
+        project_key: Whose scenes.
+        scene_ids: Which ones; None for all.
+        mode: As the order has it.
+        refresh_stale: As the order has it.
+        overrides: As the order has it.
+        skip_retired: Leave out named scenes that the document once had, instead of raising.
 
     Raises:
         NotFoundError: There is no such project, or it has no such scene.
@@ -161,6 +177,9 @@ async def survey_project(
     await synchronise(conn, stored, document, defaults)
     states = await scene_states(conn, project.id)
     if scene_ids is not None:
+        if skip_retired:
+            retired = await retired_scenes(conn, project.id, scene_ids)
+            scene_ids = [scene_id for scene_id in scene_ids if scene_id not in retired]
         states = _selected(states, project_key, scene_ids)
     versions = await current_versions(conn, project.id)
     by_id = {scene.scene_id: scene for scene in document.scenes}
@@ -186,6 +205,7 @@ async def survey_project(
                 state=state,
                 decision=decision,
                 request=request,
+                prompt=prompt_row(scene, request) if scene and request else None,
                 estimate=estimate,
                 current=versions.get(state.scene_id),
             )
@@ -233,4 +253,5 @@ def standing_of(state: SceneState, scene: Scene | None) -> Standing:
         has_request=state.request_id is not None,
         is_in_document=scene is not None and scene.start_frame == state.storage_url,
         last_failure=failure,
+        is_external=state.storage_status == "external",
     )

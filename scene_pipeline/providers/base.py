@@ -105,6 +105,8 @@ class Capabilities:
     """Whether generations cost nothing."""
     first_poll_seconds: float
     """How long after the submit the first poll is worth making."""
+    url_lifetime_seconds: float | None = None
+    """How long after its completion the URL of a result is certain to work; None if not known."""
 
 
 class ImageProvider(Protocol):

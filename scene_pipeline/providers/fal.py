@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from scene_pipeline.errors import ConfigurationError, ProviderError
+from scene_pipeline.errors import ProviderError
 from scene_pipeline.providers.base import (
     Capabilities,
     GenerationResult,
@@ -47,7 +47,9 @@ from scene_pipeline.providers.fal_submit import SubmitGuard, guarded_client
 from scene_pipeline.providers.fal_transport import (
     KeyedTransport,
     QuestionClient,
+    checked_key,
     open_transport,
+    secret_parts,
 )
 
 MAX_STATUS_BYTES = 1024 * 1024
@@ -79,6 +81,8 @@ class FalProvider:
         returns_urls=True,
         is_free=False,
         first_poll_seconds=1.0,
+        # Fal keeps results for an hour at least; its media host is promised no longer than that.
+        url_lifetime_seconds=3600.0,
     )
 
     def __init__(
@@ -90,8 +94,8 @@ class FalProvider:
         submit_timeout_seconds: float = 60.0,
         question_timeout_seconds: float = 30.0,
     ) -> None:
-        key = _checked_key(key)
-        self._secrets = (key, *(part for part in key.split(":") if len(part) >= 8))
+        key = checked_key(key)
+        self._secrets = secret_parts(key)
         self._guard = SubmitGuard(
             KeyedTransport(key, open_transport(tls_context, egress_proxy, keeps_alive=False)),
             secrets=self._secrets,
@@ -214,18 +218,6 @@ class FalProvider:
         """Release the connections."""
         self._guard.close()
         self._questions.close()
-
-
-def _checked_key(key: str) -> str:
-    key = key.strip()
-    if key and key.isascii() and key.isprintable() and " " not in key:
-        return key
-    message = "FAL_KEY is empty or holds characters that a key cannot have."
-    raise ConfigurationError(
-        message,
-        code="fal_key_invalid",
-        next_action="Copy the key again from your Fal account's page.",
-    )
 
 
 def _not_sent(endpoint: str, error: Exception) -> ProviderError:

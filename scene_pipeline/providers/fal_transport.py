@@ -9,7 +9,7 @@ import time
 
 import httpx
 
-from scene_pipeline.errors import ProviderError
+from scene_pipeline.errors import ConfigurationError, ProviderError
 from scene_pipeline.providers.fal_addresses import is_fal_host
 from scene_pipeline.providers.fal_errors import (
     Answer,
@@ -76,6 +76,28 @@ class KeyedTransport(httpx.BaseTransport):
     def close(self) -> None:
         """Close the connections."""
         self._inner.close()
+
+
+def checked_key(key: str) -> str:
+    """Give a Fal key back, without the spaces around it.
+
+    Raises:
+        ConfigurationError: It is empty or cannot be put into a header.
+    """
+    key = key.strip()
+    if key and key.isascii() and key.isprintable() and " " not in key:
+        return key
+    message = "FAL_KEY is empty or holds characters that a key cannot have."
+    raise ConfigurationError(
+        message,
+        code="fal_key_invalid",
+        next_action="Copy the key again from your Fal account's page.",
+    )
+
+
+def secret_parts(key: str) -> tuple[str, ...]:
+    """The texts of a key that must not appear in any message: the whole and its long parts."""
+    return (key, *(part for part in key.split(":") if len(part) >= 8))
 
 
 class QuestionClient:

@@ -1,10 +1,11 @@
 """What pictures cost: the table that ships with the package, and the sums made from it.
 
 Belongs here: unit prices, estimates before and metered costs after a generation. Does not belong
-here: caps and reservations (the ledger's).
+here: caps and reservations (the ledger's), asking a provider (`fal_prices`).
 
-The table (`prices.json`) is dated and can be overridden entry by entry. Amounts are whole
-millionths of a US dollar ("micros"): 0.003 USD = 3000.
+The table (`prices.json`) is dated. What the provider's price API told wins over it entry by entry,
+and a file of the user's over both. Amounts are whole millionths of a US dollar ("micros"):
+0.003 USD = 3000.
 """
 
 import json
@@ -20,6 +21,12 @@ from typing import Literal, cast, get_args
 from scene_pipeline.errors import ConfigurationError
 
 PriceUnit = Literal["megapixel", "image", "second"]
+PriceLayer = Literal["shipped", "fetched", "file"]
+"""Where a price comes from, the weakest first."""
+
+CURRENCY = "USD"
+MAX_UNIT_PRICE_USD = Decimal(100)
+"""No unit of a picture costs more; a price above it is a mistake, not a price."""
 
 MICROS_PER_DOLLAR = 1_000_000
 PIXELS_PER_MEGAPIXEL = 1_000_000
@@ -36,6 +43,11 @@ class Price:
     unit_price: Decimal
     """US dollars."""
     unit: PriceUnit
+    as_of: date
+    """The day it was read or fetched."""
+    layer: PriceLayer
+    source: str
+    """Who says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +66,30 @@ class Estimate:
 class PriceTable:
     """Unit prices by provider and endpoint."""
 
-    as_of: date
-    """The day the shipped prices were read."""
     prices: Mapping[tuple[str, str], Price]
 
     @classmethod
-    def load(cls, override_file: Path | None = None) -> "PriceTable":
-        """Read the shipped table, and a file of the same form whose entries win over it.
+    def load(
+        cls,
+        override_file: Path | None = None,
+        fetched: Mapping[tuple[str, str], Price] = MappingProxyType({}),
+    ) -> "PriceTable":
+        """Read the shipped table, and lay the others over it.
+
+        Args:
+            override_file: Of the same form; its entries win over all.
+            fetched: What a provider's price API told; wins over the shipped table.
 
         Raises:
             ConfigurationError: The override file cannot be read or holds something else.
         """
         shipped = files("scene_pipeline.providers").joinpath("prices.json").read_text("utf-8")
-        as_of, prices = _parse(json.loads(shipped))
+        prices = {**_parse(json.loads(shipped), "shipped", "the shipped table"), **fetched}
         if override_file is None:
-            return cls(as_of, MappingProxyType(prices))
+            return cls(MappingProxyType(prices))
         try:
-            as_of, overrides = _parse(json.loads(override_file.read_text("utf-8")))
+            text = override_file.read_text("utf-8")
+            overrides = _parse(json.loads(text), "file", override_file.name)
         except (
             OSError,
             ValueError,
@@ -85,7 +104,7 @@ class PriceTable:
                 code="prices_invalid",
                 next_action="Give it the form of scene_pipeline/providers/prices.json.",
             ) from error
-        return cls(as_of, MappingProxyType({**prices, **overrides}))
+        return cls(MappingProxyType({**prices, **overrides}))
 
     def estimate(
         self, provider: str, endpoint: str, width: int, height: int, images: int = 1
@@ -133,16 +152,24 @@ def _megapixels(width: int, height: int) -> int:
     return int(exact.quantize(Decimal(1), ROUND_CEILING))
 
 
-def _parse(document: Mapping[str, object]) -> tuple[date, dict[tuple[str, str], Price]]:
+def _parse(
+    document: Mapping[str, object], layer: PriceLayer, source: str
+) -> dict[tuple[str, str], Price]:
     as_of = date.fromisoformat(str(document["as_of"]))
+    if document.get("currency", CURRENCY) != CURRENCY:
+        message = "another currency"
+        raise ValueError(message)
     prices: dict[tuple[str, str], Price] = {}
     providers = cast("Mapping[str, Mapping[str, Mapping[str, str]]]", document["prices"])
     for provider, endpoints in providers.items():
         for endpoint, entry in endpoints.items():
             unit_price = Decimal(str(entry["unit_price"]))
             unit = entry["unit"]
-            if unit not in get_args(PriceUnit) or not unit_price.is_finite() or unit_price < 0:
+            is_usable = unit_price.is_finite() and 0 <= unit_price <= MAX_UNIT_PRICE_USD
+            if unit not in get_args(PriceUnit) or not is_usable:
                 message = f"{endpoint} has no usable price"
                 raise ValueError(message)
-            prices[provider, endpoint] = Price(unit_price, cast("PriceUnit", unit))
-    return as_of, prices
+            prices[provider, endpoint] = Price(
+                unit_price, cast("PriceUnit", unit), as_of, layer, source
+            )
+    return prices

@@ -24,6 +24,9 @@ MAX_PROJECT_KEY_BYTES = 80
 MAX_SCENE_ID_BYTES = 119
 """Encoded length of the scene's half."""
 MAX_STORAGE_KEY_LENGTH = 512
+KEY_DIGITS = 16
+"""Hex digits of the content's sha256 in a storage key."""
+MAX_KEY_DIGITS = 64
 
 PROJECTS_PREFIX = "projects"
 SCENES_FOLDER = "scenes"
@@ -42,6 +45,8 @@ _EXTENSION = re.compile(r"[a-z0-9]{2,5}")
 _STORAGE_KEY = re.compile(r"[a-z0-9][A-Za-z0-9/_.-]*")
 _SIMPLE_SCENE_ID = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _SLUG_LENGTH = 60
+_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+_KEY_TIME = re.compile(r"_(\d{8}T\d{6}Z)_[0-9a-f]{16,64}\.[a-z0-9]{2,5}$")
 
 
 def partition_key(project_key: str, scene_id: str) -> str:
@@ -136,7 +141,13 @@ def project_key_from_filename(name: str) -> str:
 
 
 def frame_storage_key(
-    project_id: UUID, scene_id: str, created_at: datetime, sha256: str, extension: str
+    project_id: UUID,
+    scene_id: str,
+    created_at: datetime,
+    sha256: str,
+    extension: str,
+    *,
+    digits: int = KEY_DIGITS,
 ) -> str:
     """Build the storage key of a scene's frame.
 
@@ -149,18 +160,32 @@ def frame_storage_key(
         created_at: When the generation was planned; aware.
         sha256: Hex digest of the stored bytes.
         extension: "jpeg", "png" or "webp", without a dot.
+        digits: How many hex digits of the digest are shown, 16 to 64: more of them make another key
+            for the same bytes, where the shorter one was collected and is used up.
 
     Returns:
         `projects/<id>/scenes/<scene>_<YYYYMMDDTHHMMSSZ>_<16 hex digits>.<extension>`.
     """
-    name = f"{_scene_part(scene_id)}_{_timestamp(created_at)}_{_checked_digest(sha256)[:16]}"
+    digest = _checked_digest(sha256)[:digits]
+    name = f"{_scene_part(scene_id)}_{_timestamp(created_at)}_{digest}"
     return _project_object(project_id, SCENES_FOLDER, name, extension)
 
 
 def sheet_storage_key(project_id: UUID, created_at: datetime, sha256: str, extension: str) -> str:
     """Build the storage key of a project's contact sheet, `projects/<id>/sheets/sheet_...`."""
-    name = f"sheet_{_timestamp(created_at)}_{_checked_digest(sha256)[:16]}"
+    name = f"sheet_{_timestamp(created_at)}_{_checked_digest(sha256)[:KEY_DIGITS]}"
     return _project_object(project_id, SHEETS_FOLDER, name, extension)
+
+
+def storage_key_time(key: str) -> datetime | None:
+    """When the thing that a storage key names was made; None where the key does not say."""
+    match = _KEY_TIME.search(key)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(match.group(1), _TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def derivative_storage_key(
@@ -253,7 +278,7 @@ def _project_object(project_id: UUID, folder: str, name: str, extension: str) ->
 def _timestamp(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError("the time of a storage key must be aware")
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return moment.astimezone(UTC).strftime(_TIME_FORMAT)
 
 
 def _checked_digest(sha256: str) -> str:

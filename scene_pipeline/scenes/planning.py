@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Action = Literal["generate", "resume", "keep", "republish", "stale", "failed", "invalid"]
+Action = Literal["generate", "resume", "keep", "republish", "heal", "stale", "failed", "invalid"]
 """generate: a new picture, or the failed one again where nothing was charged for it. resume: finish
 the open generation. keep: nothing. republish: the document lost its frame's URL; write it again.
-stale, failed, invalid: nothing, and say so."""
+heal: the picture is only at the provider; bring it into our store. stale, failed, invalid: nothing,
+and say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Standing:
     is_in_document: bool
     """Whether the document's start frame is the current version's URL."""
     last_failure: LastFailure | None
+    is_external: bool = False
+    """Whether the current version's picture is at the provider only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,21 @@ def _with_frame(standing: Standing, *, refresh_stale: bool) -> Decision:
     if not standing.is_stale:
         return _keep(standing, "up to date")
     causes = " and ".join(readable_causes(standing.stale_causes))
+    if refresh_stale and _is_final(standing.last_failure):
+        return Decision("failed", "the last attempt to replace it failed for good")
     if refresh_stale:
         return Decision("generate", f"edited since: {causes}")
     return Decision("stale", f"edited since: {causes}")
+
+
+def _is_final(failure: LastFailure | None) -> bool:
+    """Whether what the document says now was tried, and trying again would only cost again."""
+    return (
+        failure is not None
+        and failure.is_same_content
+        and not failure.is_uncharged
+        and not failure.is_retryable
+    )
 
 
 def _without_frame(standing: Standing) -> Decision:
@@ -111,6 +126,8 @@ def _without_frame(standing: Standing) -> Decision:
 
 
 def _keep(standing: Standing, reason: str) -> Decision:
+    if standing.is_external:
+        return Decision("heal", "its picture is at the provider only")
     if standing.is_in_document:
         return Decision("keep", reason)
     return Decision("republish", "the document does not hold its frame's URL")

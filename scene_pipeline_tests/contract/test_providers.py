@@ -11,11 +11,11 @@ import httpx
 import pytest
 from PIL import Image
 
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.providers.base import ImageProvider, ImageRequest, Progress, Submission
 from scene_pipeline.providers.fal import FalProvider
 from scene_pipeline.providers.offline import OfflineProvider
 from scene_pipeline.providers.registry import PROVIDER_NAMES
-from scene_pipeline_tests.standins.fal import FalStandIn
 
 
 @dataclass(frozen=True, slots=True)

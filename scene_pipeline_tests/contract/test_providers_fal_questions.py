@@ -10,11 +10,11 @@ import httpx
 import pytest
 from PIL import Image
 
+from scene_pipeline.drill.standin.faults import STAGES
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import ProviderError
 from scene_pipeline.providers.base import ImageRequest, LostRequest, Submission
 from scene_pipeline.providers.fal import FalProvider
-from scene_pipeline_tests.standins.fal import FalStandIn
-from scene_pipeline_tests.standins.fal_faults import STAGES
 
 
 class Clock:

@@ -11,13 +11,13 @@ import fal_client
 import httpx
 import pytest
 
+from scene_pipeline.drill.standin.faults import LOST_ANSWERS, STAGES
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import AmbiguousSubmitError, ConfigurationError, ProviderError
 from scene_pipeline.providers import fal_submit
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline.providers.fal import FalProvider
 from scene_pipeline.providers.fal_submit import SubmitGuard
-from scene_pipeline_tests.standins.fal import FalStandIn
-from scene_pipeline_tests.standins.fal_faults import LOST_ANSWERS, STAGES
 
 Connect = Callable[..., FalProvider]
 

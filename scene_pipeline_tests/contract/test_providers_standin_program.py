@@ -12,15 +12,15 @@ from typing import Any
 import httpx
 import pytest
 
+from scene_pipeline.drill.standin.meter import read_meter
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline.providers.registry import build_provider
 from scene_pipeline.settings import load_settings
-from scene_pipeline_tests.standins.fal_meter import read_meter
 
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
-    command = [sys.executable, "-m", "scene_pipeline_tests.standins.fal", "--directory"]
+    command = [sys.executable, "-m", "scene_pipeline.drill.standin", "--directory"]
     with subprocess.Popen([*command, str(tmp_path)], stdout=subprocess.DEVNULL) as process:
         try:
             yield process, described(tmp_path / "standin.json")

@@ -108,6 +108,21 @@ def test_a_materialization_shows_what_people_look_at(
     assert "expanded_prompt" in prompt.metadata
 
 
+def test_the_run_shows_the_prompts_table_even_where_a_scene_failed(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    studio.bring(film(PROMPTS))
+    register(instance, *PROMPTS)
+
+    execute(instance, runtime)
+
+    [record] = instance.fetch_observations(dg.AssetKey("scene_prompt"), limit=5).records
+    assert record.asset_observation is not None
+    table = str(record.asset_observation.metadata["prompts"].value)
+    rows = table.splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| one", "| two", "| three"]
+
+
 def test_kept_scenes_are_materialized_with_the_version_they_have(
     instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
 ) -> None:

@@ -18,11 +18,11 @@ from scene_pipeline.defs.partitions import (
     register_partitions,
 )
 from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import ConfigurationError, NotFoundError
 from scene_pipeline.pipeline.orders import SceneOutcome, StreamEvent
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
-from scene_pipeline_tests.standins.fal import FalStandIn
 
 PROMPTS = {f"scene_{number}": f"Shot {number}" for number in range(1, 7)}
 

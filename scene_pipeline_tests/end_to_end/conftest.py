@@ -7,14 +7,18 @@ import pytest
 
 from scene_pipeline.database import embedded
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
-from scene_pipeline_tests.standins.postgres import passable_directory
+from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory, wait_until
+from scene_pipeline_tests.standins.seaweedfs import seaweedfs  # noqa: F401  # a fixture
 
 
 @pytest.fixture(scope="session")
 def shared_home() -> Iterator[Path]:
     """A data directory whose embedded database stays up between commands."""
-    with passable_directory() as directory, embedded.attach(directory / "home"):
-        yield directory / "home"
+    with passable_directory() as directory:
+        home = directory / "home"
+        with embedded.attach(home):
+            yield home
+        wait_until(lambda: not is_supervised(home))
 
 
 @pytest.fixture

@@ -4,32 +4,17 @@ import hashlib
 import json
 import os
 import signal
-import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
+from scene_pipeline_tests.end_to_end.servers import STOP_SECONDS, free_ports, processes_of, up
 from scene_pipeline_tests.films import film
 from scene_pipeline_tests.standins.postgres import passable_directory, wait_until
-
-STOP_SECONDS = 40.0
-"""Far above what it takes, for a busy machine."""
-
-
-@dataclass
-class Running:
-    """An `up` that answers."""
-
-    process: "subprocess.Popen[str]"
-    addresses: dict[str, Any]
 
 
 @pytest.fixture
@@ -42,49 +27,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def cli(home: Path, tmp_path: Path) -> CommandLine:
     """The console script on that directory, on free ports."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as other,
-    ):
-        frames_port, dagster_port = one.getsockname()[1], other.getsockname()[1]
-    variables = {
-        "SCENE_PIPELINE_PUBLIC_URL": f"http://127.0.0.1:{frames_port}",
-        "SCENE_PIPELINE_DAGSTER_PORT": str(dagster_port),
-    }
-    return CommandLine(home, tmp_path, variables)
-
-
-@contextmanager
-def up(cli: CommandLine) -> Iterator[Running]:
-    """Start `up --json` and wait for its document; it is gone at the end."""
-    process = cli.start("up", "--json")
-    try:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if line.rstrip() == "}":
-                break
-        yield Running(process, json.loads("".join(lines)))
-    finally:
-        process.kill()
-        process.communicate()
-        wait_until(lambda: not processes_of(cli.home), STOP_SECONDS)
-
-
-def processes_of(home: Path) -> dict[int, str]:
-    """Every living process that was started for this data directory, by what it was told."""
-    found = {}
-    mark = str(home).encode()
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (directory / "cmdline").read_bytes() + (directory / "environ").read_bytes()
-            state = (directory / "stat").read_text().rpartition(")")[2].split()[0]
-        except (OSError, UnicodeDecodeError):
-            continue
-        if mark in told and state != "Z":
-            found[int(directory.name)] = told[:200].decode("utf-8", "replace")
-    return found
+    return CommandLine(home, tmp_path, free_ports())
 
 
 def fetch(url: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:

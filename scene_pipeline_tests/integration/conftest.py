@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio
-from scene_pipeline_tests.standins.fal import FalStandIn
-from scene_pipeline_tests.standins.seaweedfs import seaweedfs as seaweedfs
+from scene_pipeline_tests.standins.seaweedfs import seaweedfs  # noqa: F401  # a fixture
 
 
 @pytest.fixture

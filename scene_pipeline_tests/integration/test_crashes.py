@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.pipeline.failpoints import FAILPOINTS
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
-from scene_pipeline_tests.standins.fal import FalStandIn
 
 SCENES = 3
 processes = multiprocessing.get_context("forkserver")

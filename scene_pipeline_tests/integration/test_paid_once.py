@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from scene_pipeline.drill.standin.faults import LOST_ANSWERS
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
-from scene_pipeline_tests.standins.fal import FalStandIn
-from scene_pipeline_tests.standins.fal_faults import LOST_ANSWERS
 
 
 def paid(fal: FalStandIn) -> Counter[str]:

@@ -167,6 +167,23 @@ def test_a_plain_insert_of_another_program_coalesces(studio: Studio) -> None:
     assert studio.sql("SELECT count(*) AS n FROM generations") == [{"n": 3}]
 
 
+def test_what_is_under_way_answers_a_request(studio: Studio) -> None:
+    studio.bring(film(PROMPTS[:1]))
+    frames = studio.settings.home_directory / "frames"
+    studio.settings.home_directory.mkdir(parents=True, exist_ok=True)
+    frames.write_text("a file where the store's directory should be")
+    studio.run()
+    frames.unlink()
+
+    ask(studio, "scene_1")
+    first = studio.run()
+    second = studio.run()
+
+    assert (first.statuses, second.statuses) == ({"scene_1": "generated"}, {"scene_1": "kept"})
+    assert studio.sql("SELECT state FROM regeneration_requests") == [{"state": "done"}]
+    assert studio.sql("SELECT count(*) AS n FROM generations") == [{"n": 1}]
+
+
 def test_another_program_gives_only_id_and_document(studio: Studio) -> None:
     document = json.loads(film(PROMPTS, key="foreign"))
     studio.sql(
@@ -199,3 +216,15 @@ def test_a_storyboard_is_due_once_per_state_of_the_frames(studio: Studio) -> Non
     studio.run()
     [(_, renewed)] = projects_with_stale_storyboards(studio.database_url, 10)
     assert renewed != fingerprint
+
+
+def test_a_scene_that_is_removed_before_its_run_holds_nothing_up(studio: Studio) -> None:
+    studio.bring(film(PROMPTS))
+    studio.sql("UPDATE projects SET master_json = master_json #- '{scenes,scene_2}'")
+
+    run = studio.run("scene_1", "scene_2")
+
+    assert run.statuses == {"scene_1": "generated", "scene_2": "invalid"}
+    assert run.outcomes["scene_2"].failure is not None
+    assert run.outcomes["scene_2"].failure.code == "scene_gone"
+    assert studio.run("scene_1", "scene_2").statuses == {"scene_1": "kept", "scene_2": "invalid"}

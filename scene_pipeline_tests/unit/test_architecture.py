@@ -12,7 +12,7 @@ PACKAGE = Path(scene_pipeline.__file__).parent
 # From the top down. Rooms of one line stand beside each other and do not know each other.
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "api", "definitions"}),
-    frozenset({"defs"}),
+    frozenset({"defs", "drill"}),
     frozenset({"pipeline"}),
     frozenset({"providers"}),
     frozenset({"media"}),

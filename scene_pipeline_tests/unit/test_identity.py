@@ -223,3 +223,26 @@ def test_a_derived_seed_has_31_bits(idempotency_key: str) -> None:
 
 def test_derived_seeds_never_change() -> None:
     assert identity.derive_seed("a") == 0x4A978112
+
+
+def test_more_digits_make_other_keys_for_the_same_bytes() -> None:
+    keys = {
+        identity.frame_storage_key(PROJECT, "scene_1", MOMENT, DIGEST, "png", digits=digits)
+        for digits in range(identity.KEY_DIGITS, identity.MAX_KEY_DIGITS + 1)
+    }
+
+    assert len(keys) == 49
+    assert {identity.storage_key_time(key) for key in keys} == {MOMENT}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        identity.derivative_storage_key(PROJECT, "webp", DIGEST, "webp"),
+        "projects/x/scenes/a_20261399T000000Z_0123456789abcdef.png",
+        "projects/x/scenes/a_20260101T000000Z_0123.png",
+        "projects/x/scenes/a_20260101T000000Z_0123456789abcdef.png/b",
+    ],
+)
+def test_a_key_that_does_not_tell_its_time_is_asked_in_vain(key: str) -> None:
+    assert identity.storage_key_time(key) is None

@@ -73,7 +73,13 @@ def test_a_file_overrides_single_prices(tmp_path: Path) -> None:
 
     table = PriceTable.load(file)
 
-    assert table.as_of.isoformat() == "2027-01-31"
+    price = table.prices["fal", "fal-ai/flux/dev"]
+    assert (price.as_of.isoformat(), price.layer, price.source) == (
+        "2027-01-31",
+        "file",
+        "prices.json",
+    )
+    assert table.prices["fal", "fal-ai/flux/schnell"].layer == "shipped"
     assert table.estimate("fal", "fal-ai/flux/dev", 1024, 576).amount_micros == 20_000
     assert table.estimate("fal", "fal-ai/flux/schnell", 1024, 576).amount_micros == 3_000
     assert not table.estimate("fal", "fal-ai/slow", 1024, 576).is_known
@@ -89,6 +95,8 @@ def test_a_file_overrides_single_prices(tmp_path: Path) -> None:
         '{"as_of": "2027-01-31", "prices": {"fal": {"a/b": {"unit_price": "x", "unit": "image"}}}}',
         '{"as_of": "2027-01-31", "prices": {"fal": {"a/b": {"unit_price": 1, "unit": "pound"}}}}',
         '{"as_of": "2027-01-31", "prices": {"fal": {"a/b": {"unit_price": -1, "unit": "image"}}}}',
+        '{"as_of": "2027-01-31", "prices": {"fal": {"a/b": {"unit_price": 101, "unit": "image"}}}}',
+        '{"as_of": "2027-01-31", "currency": "EUR", "prices": {}}',
     ],
 )
 def test_a_file_that_is_no_price_table_is_refused_by_name(text: str, tmp_path: Path) -> None:

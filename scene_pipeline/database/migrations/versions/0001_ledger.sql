@@ -15,6 +15,9 @@ CREATE TABLE projects (
     origin              text,
     auto_refresh        boolean NOT NULL DEFAULT false,
     archived_at         timestamptz,
+    -- A drill's own project: archived from the start, and removed as a whole.
+    is_scratch          boolean NOT NULL DEFAULT false
+                            CHECK (NOT is_scratch OR archived_at IS NOT NULL),
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now()
 );
@@ -98,6 +101,9 @@ CREATE TABLE storage_objects (
     CHECK (state <> 'deleting' OR refcount = 0),
     CHECK (state <> 'present' OR (sha256 IS NOT NULL AND size_bytes IS NOT NULL))
 );
+-- What the collector looks through: never more than what nothing refers to.
+CREATE INDEX storage_objects_unreferenced ON storage_objects (created_at)
+    WHERE refcount = 0 AND state IN ('intent', 'present', 'deleting');
 
 -- The ledger: one row is one thing worth paying for.
 CREATE TABLE generations (
@@ -128,6 +134,11 @@ CREATE TABLE generations (
                             'published', 'superseded', 'failed', 'abandoned')),
     submit_count        integer NOT NULL DEFAULT 0,
     max_submits         integer NOT NULL DEFAULT 1,
+    -- Submits whose answer was lost for good and that were followed by another: what they may have
+    -- cost is counted as spent, beside `cost_micros`.
+    doubtful_submits    integer NOT NULL DEFAULT 0 CHECK (doubtful_submits >= 0),
+    doubtful_micros     bigint NOT NULL DEFAULT 0 CHECK (doubtful_micros >= 0),
+    doubtful_since      timestamptz,        -- when the first of them was sent
     request_id          text,
     status_url          text,
     response_url        text,
@@ -137,6 +148,13 @@ CREATE TABLE generations (
     storage_status      text NOT NULL DEFAULT 'stored'
                             CHECK (storage_status IN ('stored', 'external')),
     storage_key         text REFERENCES storage_objects (key),
+    -- Where the picture is while the store is down, until when, and how often healing was tried.
+    external_url        text,
+    external_expires_at timestamptz,
+    heal_attempts       integer NOT NULL DEFAULT 0,
+    heal_tried_at       timestamptz,
+    heal_error_code     text,
+    heal_error_message  text,
     -- Facts of the checked picture, kept from `stored` on so that recording needs no second look.
     image               jsonb,
     thumbnail           bytea CHECK (octet_length(thumbnail) <= 16384),
@@ -169,6 +187,7 @@ CREATE TABLE generations (
            OR request_id IS NOT NULL),
     CHECK (state NOT IN ('stored', 'recorded', 'published')
            OR storage_key IS NOT NULL OR storage_status = 'external'),
+    CHECK (storage_status = 'stored' OR external_url IS NOT NULL),
     CHECK (state <> 'failed' OR error_code IS NOT NULL)
 );
 CREATE UNIQUE INDEX generations_one_open ON generations (project_id, scene_id)
@@ -177,6 +196,8 @@ CREATE UNIQUE INDEX generations_request ON generations (provider, request_id)
     WHERE request_id IS NOT NULL;
 CREATE INDEX generations_scene ON generations (project_id, scene_id, seq DESC);
 CREATE INDEX generations_run ON generations (run_id) WHERE run_id IS NOT NULL;
+-- Paid pictures that lie in the store and wait to be recorded.
+CREATE INDEX generations_stored ON generations (storage_key) WHERE state = 'stored';
 
 CREATE TABLE budgets (
     scope               text NOT NULL CHECK (scope IN ('run', 'project', 'day')),
@@ -187,6 +208,16 @@ CREATE TABLE budgets (
     reserved_micros     bigint NOT NULL DEFAULT 0 CHECK (reserved_micros >= 0),
     spent_micros        bigint NOT NULL DEFAULT 0 CHECK (spent_micros >= 0),
     PRIMARY KEY (scope, key, period)
+);
+-- Unit prices as the provider's price API told them; they win over the table that ships.
+CREATE TABLE model_prices (
+    provider            text NOT NULL,
+    endpoint            text NOT NULL CHECK (char_length(endpoint) BETWEEN 1 AND 200),
+    unit                text NOT NULL CHECK (unit IN ('megapixel', 'image', 'second')),
+    unit_price_usd      numeric NOT NULL CHECK (unit_price_usd > 0 AND unit_price_usd <= 100),
+    source              text NOT NULL,
+    fetched_at          timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (provider, endpoint)
 );
 -- What a generation holds reserved, where; gone once it is settled or released.
 CREATE TABLE budget_reservations (
@@ -242,6 +273,50 @@ CREATE TABLE scene_images (
 );
 CREATE UNIQUE INDEX scene_images_one_current ON scene_images (project_id, scene_id)
     WHERE is_current;
+-- What is to be healed, in the order in which it expires.
+CREATE INDEX scene_images_external ON scene_images (external_expires_at)
+    WHERE storage_status = 'external';
+
+-- A version, once recorded, stays what it was: only its place in the line, its verdict and, when it
+-- is healed, where its bytes are may change. Retention alone may do more, and says so first.
+CREATE FUNCTION scene_images_keep() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE allowed scene_images;
+BEGIN
+    IF current_setting('scene_pipeline.retention', true) = 'on' THEN
+        IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        allowed := OLD;
+        allowed.is_current := NEW.is_current;
+        allowed.rejection := NEW.rejection;
+        allowed.storage_status := NEW.storage_status;
+        allowed.storage_path := NEW.storage_path;
+        allowed.storage_url := NEW.storage_url;
+        allowed.external_expires_at := NEW.external_expires_at;
+        allowed.original_fal_url := NEW.original_fal_url;
+        IF OLD.storage_status = 'external' THEN  -- its bytes may be seen for the first time
+            allowed.file_size := NEW.file_size;
+            allowed.content_type := NEW.content_type;
+            allowed.width := NEW.width;
+            allowed.height := NEW.height;
+            allowed.sha256 := NEW.sha256;
+            allowed.thumbnail := NEW.thumbnail;
+        END IF;
+        IF NEW IS NOT DISTINCT FROM allowed THEN RETURN NEW; END IF;
+    END IF;
+    RAISE EXCEPTION 'a recorded version is never overwritten or deleted'
+        USING ERRCODE = 'restrict_violation',
+              HINT = 'Retention says SET LOCAL scene_pipeline.retention = ''on'' first.';
+END $$;
+CREATE TRIGGER scene_images_keep BEFORE UPDATE OR DELETE ON scene_images
+    FOR EACH ROW EXECUTE FUNCTION scene_images_keep();
+CREATE FUNCTION scene_images_refuse_truncate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'recorded versions are never deleted' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER scene_images_refuse_truncate BEFORE TRUNCATE ON scene_images
+    FOR EACH STATEMENT EXECUTE FUNCTION scene_images_refuse_truncate();
 
 CREATE VIEW current_scene_images AS
 SELECT project_id, scene_id, storage_url, generated_at, version, storage_status
@@ -271,6 +346,8 @@ CREATE TABLE regeneration_requests (
 );
 CREATE INDEX regeneration_requests_open ON regeneration_requests (project_id, scene_id, id)
     WHERE state IN ('pending', 'claimed');
+CREATE INDEX regeneration_requests_batch ON regeneration_requests (project_id, scene_id, batch)
+    WHERE batch IS NOT NULL;
 CREATE UNIQUE INDEX regeneration_requests_one_pending
     ON regeneration_requests (project_id, scene_id, md5(overrides::text)) WHERE state = 'pending';
 
@@ -324,9 +401,9 @@ SELECT s.project_id, p.key AS project_key, s.scene_id, s.position, s.scene_promp
        s.content, s.content_hash, s.locked, s.problem_code, s.problem_message,
        CASE
            WHEN s.problem_code IS NOT NULL THEN 'invalid'
+           WHEN o.error_code IN ('budget_exhausted', 'price_unknown') THEN 'blocked'
            WHEN o.state = 'submitting' AND (o.error_code = 'submit_ambiguous'
                 OR o.submitting_at < now() - interval '5 minutes') THEN 'ambiguous'
-           WHEN o.error_code = 'budget_exhausted' OR o.error_code = 'price_unknown' THEN 'blocked'
            WHEN o.id IS NOT NULL THEN 'generating'
            WHEN i.id IS NULL AND l.state = 'failed' THEN 'failed'
            WHEN i.id IS NULL THEN 'missing'
@@ -345,8 +422,9 @@ SELECT s.project_id, p.key AS project_key, s.scene_id, s.position, s.scene_promp
        l.id AS last_generation_id, l.state AS last_state,
        l.content_hash AS last_content_hash, l.error_retryable AS last_error_retryable,
        l.error_charge AS last_error_charge, l.error_code, l.error_message, l.error_next_action,
-       r.id AS request_id, r.overrides AS request_overrides,
-       (SELECT coalesce(sum(c.cost_micros), 0) FROM generations c
+       -- What is under way keeps the wishes that it was planned with.
+       r.id AS request_id, coalesce(a.overrides, r.overrides) AS request_overrides,
+       (SELECT coalesce(sum(coalesce(c.cost_micros, 0) + c.doubtful_micros), 0) FROM generations c
         WHERE c.project_id = s.project_id AND c.scene_id = s.scene_id)::bigint AS cost_micros
 FROM scenes s
 JOIN projects p ON p.id = s.project_id
@@ -361,4 +439,8 @@ LEFT JOIN LATERAL (
     SELECT q.id, q.overrides FROM regeneration_requests q
     WHERE q.project_id = s.project_id AND q.scene_id = s.scene_id AND q.state = 'pending'
     ORDER BY q.id LIMIT 1) r ON true
+LEFT JOIN LATERAL (
+    SELECT q.overrides FROM regeneration_requests q
+    WHERE q.project_id = s.project_id AND q.scene_id = s.scene_id AND q.state = 'claimed'
+      AND q.generation_id = o.id ORDER BY q.id LIMIT 1) a ON true
 WHERE s.retired_at IS NULL;

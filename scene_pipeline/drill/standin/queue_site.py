@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from scene_pipeline_tests.standins.fal_faults import Faults
-from scene_pipeline_tests.standins.fal_jobs import Job, Jobs
-from scene_pipeline_tests.standins.fal_meter import AcceptedSubmit, Meter
-from scene_pipeline_tests.standins.fal_proxy import Exchange
+from scene_pipeline.drill.standin.faults import Faults
+from scene_pipeline.drill.standin.jobs import Job, Jobs
+from scene_pipeline.drill.standin.meter import AcceptedSubmit, Meter
+from scene_pipeline.drill.standin.proxy import Exchange
 
 _REQUEST = re.compile(r"/[^/]+/[^/]+/requests/([^/]+)(/status|/cancel)?")
 _REFUSALS: dict[str, tuple[int, Any]] = {

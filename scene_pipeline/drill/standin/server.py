@@ -1,21 +1,9 @@
-"""A loopback stand-in for Fal: real host names and TLS behind a CONNECT proxy, and a money meter.
+"""The stand-in itself: its parts put together, and who is answered by which.
 
-In a test:      with FalStandIn(directory) as fal:
-                    FalProvider(fal.key, fal.tls_context(), fal.proxy_url)
-As a program:   python -m scene_pipeline_tests.standins.fal --directory DIR [--port P]
-                prints one line of JSON and writes it to DIR/standin.json: the variables to set for
-                the program under test, and where the meter is.
-
-It speaks the queue protocol as Fal's pages and fal-client 1.0.3 do; faults are in `fal_faults`.
+Its pages, faults and meter have files of their own.
 """
 
-import argparse
-import json
-import os
-import signal
 import ssl
-import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +13,12 @@ from typing import Self
 
 import trustme
 
-from scene_pipeline_tests.standins.fal_faults import Faults
-from scene_pipeline_tests.standins.fal_jobs import Jobs
-from scene_pipeline_tests.standins.fal_meter import Meter
-from scene_pipeline_tests.standins.fal_proxy import ConnectProxy, Exchange
-from scene_pipeline_tests.standins.fal_queue import QueueSite
-from scene_pipeline_tests.standins.fal_sites import ApiSite, MediaSite
+from scene_pipeline.drill.standin.faults import Faults
+from scene_pipeline.drill.standin.jobs import Jobs
+from scene_pipeline.drill.standin.meter import Meter
+from scene_pipeline.drill.standin.other_sites import ApiSite, MediaSite
+from scene_pipeline.drill.standin.proxy import ConnectProxy, Exchange
+from scene_pipeline.drill.standin.queue_site import QueueSite
 
 QUEUE_HOSTS = frozenset({"queue.fal.run", "fal.run", "rest.fal.ai"})
 API_HOST = "api.fal.ai"
@@ -141,46 +129,3 @@ class FalStandIn:
             self.api.answer(exchange)
         else:
             self.queue.answer(exchange)
-
-
-def main() -> None:
-    """Run as a program until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--queue-seconds", type=float, default=0.02)
-    parser.add_argument("--run-seconds", type=float, default=0.03)
-    parser.add_argument("--fault", action="append", default=[], help="strikes once; repeatable")
-    options = parser.parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    standin = FalStandIn(
-        options.directory.absolute(),
-        port=options.port,
-        queue_seconds=options.queue_seconds,
-        run_seconds=options.run_seconds,
-    )
-    for fault in options.fault:
-        standin.faults.add(fault)
-    with standin:
-        described = json.dumps(
-            {
-                "proxy_url": standin.proxy_url,
-                "ca_file": str(standin.ca_file),
-                "fal_key": standin.key,
-                "meter_file": str(standin.meter_file),
-                "pid": os.getpid(),
-                "environment": standin.environment,
-            }
-        )
-        unfinished = options.directory / "standin.json.part"
-        unfinished.write_text(described, encoding="utf-8")
-        unfinished.replace(options.directory / "standin.json")
-        sys.stdout.write(f"{described}\n")
-        sys.stdout.flush()
-        stop.wait()
-
-
-if __name__ == "__main__":
-    main()

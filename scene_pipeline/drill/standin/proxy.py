@@ -157,11 +157,11 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _ProxyHandler(socketserver.StreamRequestHandler):
+    server: _Server
     rbufsize = 0  # what follows the CONNECT belongs to TLS
     disable_nagle_algorithm = True  # else every answer waits 40 ms for an acknowledgement
 
     def handle(self) -> None:
-        assert isinstance(self.server, _Server)
         proxy = self.server.proxy
         self.connection.settimeout(_HANDSHAKE_SECONDS)
         host, port = self._read_connect()

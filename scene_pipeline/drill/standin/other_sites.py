@@ -5,16 +5,17 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from scene_pipeline_tests.standins.fal_faults import Faults
-from scene_pipeline_tests.standins.fal_jobs import Job, Jobs
-from scene_pipeline_tests.standins.fal_pictures import draw_black, draw_picture
-from scene_pipeline_tests.standins.fal_proxy import Exchange
+from scene_pipeline.drill.standin.faults import Faults
+from scene_pipeline.drill.standin.jobs import Job, Jobs
+from scene_pipeline.drill.standin.pictures import draw_black, draw_picture
+from scene_pipeline.drill.standin.proxy import Exchange
 
 UNIT_PRICES = {
     "fal-ai/flux/schnell": 0.003,
     "fal-ai/flux/dev": 0.025,
     "fal-ai/flux-pro/v1.1": 0.04,
 }
+MAX_PRICED_IDS = 50
 
 
 class ApiSite:
@@ -28,21 +29,37 @@ class ApiSite:
         self.hides_payloads = False
         self.page_size = 100
         """Upper bound of a page, whatever limit is asked for."""
+        self.prices: dict[str, dict[str, Any]] = {
+            name: {"unit_price": price, "unit": "megapixels", "currency": "USD"}
+            for name, price in UNIT_PRICES.items()
+        }
+        self.refuses_unknown_models = False
+        """Whether one unknown model spoils a whole question about prices."""
 
     def answer(self, exchange: Exchange) -> None:
         """Answer one request."""
         if exchange.path == "/v1/models/requests/by-endpoint":
             self._history(exchange)
         elif exchange.path == "/v1/models/pricing":
-            endpoint = exchange.query.get("endpoint_id", "")
-            prices = [
-                {"endpoint_id": name, "unit_price": price, "unit": "megapixels", "currency": "USD"}
-                for name, price in UNIT_PRICES.items()
-                if name in endpoint.split(",")
-            ]
-            exchange.send_json(200, {"prices": prices, "has_more": False, "next_cursor": None})
+            self._pricing(exchange)
         else:
             exchange.send_json(404, {"error": {"type": "not_found", "message": "Not found"}})
+
+    def _pricing(self, exchange: Exchange) -> None:
+        wanted = exchange.query.get("endpoint_id", "").split(",")
+        if self.is_down:
+            exchange.send_json(503, {"error": {"type": "server_error", "message": "Later"}})
+        elif len(wanted) > MAX_PRICED_IDS or (
+            self.refuses_unknown_models and not set(wanted) <= {*self.prices}
+        ):
+            exchange.send_json(404, {"error": {"type": "not_found", "message": "Unknown model"}})
+        else:
+            prices = [
+                {"endpoint_id": name, **price}
+                for name, price in self.prices.items()
+                if name in wanted
+            ]
+            exchange.send_json(200, {"prices": prices, "has_more": False, "next_cursor": None})
 
     def _history(self, exchange: Exchange) -> None:
         if self.is_down:

@@ -1,0 +1,70 @@
+"""What `up` starts, for tests that need it running."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scene_pipeline_tests.end_to_end.command_line import CommandLine
+from scene_pipeline_tests.standins.postgres import wait_until
+
+STOP_SECONDS = 40.0
+"""Far above what it takes, for a busy machine."""
+
+
+@dataclass
+class Running:
+    """An `up` that answers."""
+
+    process: "subprocess.Popen[str]"
+    addresses: dict[str, Any]
+
+
+def free_ports() -> dict[str, str]:
+    """Variables that put the frame server and Dagster on ports that are free now."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        frames_port, dagster_port = one.getsockname()[1], other.getsockname()[1]
+    return {
+        "SCENE_PIPELINE_PUBLIC_URL": f"http://127.0.0.1:{frames_port}",
+        "SCENE_PIPELINE_DAGSTER_PORT": str(dagster_port),
+    }
+
+
+@contextmanager
+def up(cli: CommandLine) -> Iterator[Running]:
+    """Start `up --json` and wait for its document; it is gone at the end."""
+    process = cli.start("up", "--json")
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.rstrip() == "}":
+                break
+        yield Running(process, json.loads("".join(lines)))
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_SECONDS)
+        wait_until(lambda: not processes_of(cli.home), STOP_SECONDS)
+
+
+def processes_of(home: Path) -> dict[int, str]:
+    """Every living process that was started for this data directory, by what it was told."""
+    found = {}
+    mark = str(home).encode()
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (directory / "cmdline").read_bytes() + (directory / "environ").read_bytes()
+            state = (directory / "stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, UnicodeDecodeError):
+            continue
+        if mark in told and state != "Z":
+            found[int(directory.name)] = told[:200].decode("utf-8", "replace")
+    return found

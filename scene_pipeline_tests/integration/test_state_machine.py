@@ -1,0 +1,492 @@
+"""A random walk through everything that can happen to a film, against a model in plain Python.
+
+Real PostgreSQL, the real stream, real downloads and decoding; money and time are scripted. After
+every step the database, the meter and the document must look as `scene_model` says.
+"""
+
+import asyncio
+import copy
+import json
+import secrets
+import threading
+import uuid
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, aclosing, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from scene_pipeline.database.publishing import Publication, publish
+from scene_pipeline.database.versions import list_versions, promote_version
+from scene_pipeline.errors import LedgerError, SceneError
+from scene_pipeline.pipeline.failpoints import FAILPOINTS, arm
+from scene_pipeline.pipeline.orders import FrameOrder, SceneOutcome, SceneRef
+from scene_pipeline.pipeline.projects import import_document
+from scene_pipeline.pipeline.services import Services, open_services
+from scene_pipeline.pipeline.stream import stream_frames
+from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.films import film
+from scene_pipeline_tests.scene_model import Look, Order, SceneModel
+from scene_pipeline_tests.standins.scripted_provider import (
+    Fault,
+    ScriptedProvider,
+    scripted_provider,
+)
+
+T = TypeVar("T")
+SCENES = ("scene_1", "scene_2", "scene_3")
+PROMPTS = ("A lighthouse at dawn", "A storm at sea", "A calm harbour")
+SUFFIX = "seen at night"
+FAULTS: tuple[Fault, ...] = Fault.__args__  # type: ignore[attr-defined]  # of a Literal
+
+ORDERS = st.one_of(
+    st.builds(Order, refresh_stale=st.booleans()),
+    st.builds(Order, regenerate=st.just(True), token=st.sampled_from(["backfill-1", "backfill-2"])),
+)
+
+
+class Stage:
+    """The pipeline, opened once for many walks, each of which has a project of its own."""
+
+    def __init__(self, services: Services, provider: ScriptedProvider, runner: asyncio.Runner):
+        self.services = services
+        self.provider = provider
+        self._runner = runner
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        async def ask() -> list[dict[str, Any]]:
+            async with self.services.pool.connection() as conn:
+                cursor = await conn.execute(statement.encode(), values)
+                return await cursor.fetchall() if cursor.description else []
+
+        return self.do(ask())
+
+    def let_threads_finish(self) -> None:
+        """Wait for blocking calls that a cancelled run has left behind."""
+        count = self.services.threads._max_workers
+        everybody = threading.Barrier(count)
+        waiting = [self.services.threads.submit(everybody.wait, 10) for _ in range(count)]
+        for future in waiting:
+            future.result(20)
+
+
+@contextmanager
+def open_stage(database_url: str, home: Path) -> Iterator[Stage]:
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
+
+    with scripted_provider() as provider, asyncio.Runner() as runner:
+        site = provider.site_url.removeprefix("http://")
+        settings = load_settings(
+            home=home,
+            fal_key="the-meter-is-in-this-process",
+            asset_host_allowlist=site,
+            trusted_private_hosts=site,
+            ambiguous_settle_seconds=0,
+            project_cap_usd=Decimal(1000),
+            day_cap_usd=Decimal(100_000),
+            generation_concurrency=3,
+            download_concurrency=2,
+            upload_concurrency=2,
+        )
+        stack = AsyncExitStack()
+        opening = open_services(settings, database_url, providers={"fal": provider})
+        services = runner.run(stack.enter_async_context(opening))
+        services.sleep = sleep
+        try:
+            yield Stage(services, provider, runner)
+        finally:
+            arm(None)
+            runner.run(stack.aclose())
+
+
+class FilmWalk(RuleBasedStateMachine):
+    """What may happen to a film, in any order."""
+
+    stage: ClassVar[Stage]
+    is_sound = False
+    """Whether the last step ended as it should."""
+
+    @initialize()
+    def bring(self) -> None:
+        self.key = f"film-{uuid.uuid4().hex[:12]}"
+        self.model = {scene_id: SceneModel(None) for scene_id in SCENES}
+        self._import({SCENES[0]: PROMPTS[0], SCENES[1]: PROMPTS[1]})
+        [row] = self.stage.sql("SELECT id FROM projects WHERE key = %s", self.key)
+        self.project_id: uuid.UUID = row["id"]
+        self.check()
+
+    # ---- editors
+
+    @rule(scene_id=st.sampled_from(SCENES), prompt=st.sampled_from(PROMPTS))
+    def write(self, scene_id: str, prompt: str) -> None:
+        """Edit a scene's prompt, or take it back; a scene that is gone comes back without frame."""
+        scene = self.model[scene_id]
+        if scene.prompt is None:
+            entry = json.dumps({"scene_frame_prompt": prompt, "duration": 4})
+            self._edit("jsonb_set(master_json, %s, %s::jsonb)", ["scenes", scene_id], entry)
+        else:
+            path = ["scenes", scene_id, "scene_frame_prompt"]
+            self._edit("jsonb_set(master_json, %s, %s::jsonb)", path, json.dumps(prompt))
+        scene.prompt = prompt
+        self.check()
+
+    @rule(scene_id=st.sampled_from(SCENES[1:]))
+    def delete(self, scene_id: str) -> None:
+        self._edit("master_json #- %s", ["scenes", scene_id])
+        self.model[scene_id].prompt = None
+        self.model[scene_id].shown = None
+        self.check()
+
+    @rule(scene_id=st.sampled_from(SCENES))
+    def clear(self, scene_id: str) -> None:
+        """Another program removes the frame's URL."""
+        self._edit("master_json #- %s", ["scenes", scene_id, "scene_start_frame"])
+        self.model[scene_id].shown = None
+        self.check()
+
+    def _edit(self, change: str, *values: Any) -> None:
+        statement = f"UPDATE projects SET master_json = {change} WHERE key = %s"  # noqa: S608  # ours
+        self.stage.sql(statement, *values, self.key)
+
+    @rule(prompts=st.fixed_dictionaries(
+        {SCENES[0]: st.sampled_from(PROMPTS)},
+        optional={scene_id: st.sampled_from(PROMPTS) for scene_id in SCENES[1:]},
+    ))  # fmt: skip
+    def bring_again(self, prompts: dict[str, str]) -> None:
+        self._import(prompts)
+        self.check()
+
+    def _import(self, prompts: dict[str, str]) -> None:
+        async def work() -> None:
+            async with self.stage.services.pool.connection() as conn:
+                await import_document(
+                    conn,
+                    self.stage.services.settings,
+                    film(prompts, key=self.key),
+                    file_name="film.json",
+                    origin="film.json",
+                    project_key=None,
+                    force=True,
+                )
+
+        self.stage.do(work())
+        for scene_id, scene in self.model.items():
+            scene.prompt = prompts.get(scene_id)
+            has_frame = scene.prompt is not None and scene.current is not None
+            scene.shown = scene.current.version if has_frame and scene.current else None
+
+    # ---- people
+
+    @rule(scene_id=st.sampled_from(SCENES), suffix=st.sampled_from(["", SUFFIX]))
+    def ask(self, scene_id: str, suffix: str) -> None:
+        self.stage.sql(
+            "INSERT INTO regeneration_requests (project_id, scene_id, overrides)"
+            " VALUES (%s, %s, %s::jsonb)",
+            self.project_id,
+            scene_id,
+            json.dumps({"prompt_suffix": suffix} if suffix else {}),
+        )
+        [row] = self.stage.sql(
+            "SELECT max(id) AS id FROM regeneration_requests WHERE project_id = %s"
+            " AND scene_id = %s AND batch IS NULL",
+            self.project_id,
+            scene_id,
+        )
+        self.model[scene_id].ask(row["id"], suffix)
+        self.check()
+
+    @rule(place=st.integers(0, 5), scene_id=st.sampled_from(SCENES), is_published=st.booleans())
+    def promote(self, place: int, scene_id: str, *, is_published: bool) -> None:
+        """Go back to an old version, or die between the row and the document."""
+        scene = self.model[scene_id]
+        if not scene.frames:
+            return
+        # no draw may depend on the state, which runs that race or are cut off leave to chance
+        version = 1 + place % len(scene.frames)
+
+        async def work() -> None:
+            async with self.stage.services.pool.connection() as conn:
+                await promote_version(conn, self.project_id, scene_id, version)
+                await conn.commit()
+                if not is_published:
+                    return
+                versions = await list_versions(conn, self.project_id, scene_id)
+                row = next(row for row in versions if row.version == version)
+                item = Publication(
+                    row.generation_id, scene_id, row.scene_prompt, row.storage_url, "current"
+                )
+                await conn.commit()
+                await publish(conn, self.project_id, [item])
+
+        if not scene.promote(version):
+            with pytest.raises(LedgerError):
+                self.stage.do(work())
+        else:
+            self.stage.do(work())
+            row = scene.frames[version - 1]
+            if is_published and scene.prompt is not None:
+                scene.shown = version
+                if row.state == "recorded":
+                    row.state = "published"
+                    scene._finish_requests(row, "done")
+        self.check()
+
+    # ---- runs
+
+    def _begin(self, fault: Fault) -> None:
+        self.is_sound = False
+        self.stage.provider.set_fault(fault)
+
+    def living(self) -> list[str]:
+        return [scene_id for scene_id, scene in self.model.items() if scene.prompt is not None]
+
+    @rule(order=ORDERS, fault=st.sampled_from(FAULTS))
+    def run(self, order: Order, fault: Fault) -> None:
+        """A run that goes to its end, whatever the provider does meanwhile."""
+        self._begin(fault)
+        statuses = self.stage.do(self._stream(order))
+        expected = {
+            scene_id: list(_stops(self.model[scene_id], order, fault))[-1][0]
+            for scene_id in self.living()
+        }
+        assert statuses == expected
+        self.check()
+
+    @rule()
+    def run_plainly(self) -> None:
+        self.run(Order(), "none")
+
+    @rule(order=ORDERS, place=st.sampled_from(FAILPOINTS))
+    def fail_at(self, order: Order, place: str) -> None:
+        """Every scene that gets to this place breaks there."""
+        self._begin("none")
+        paths = self._paths(order, "none")
+        arm(f"{place}:raise")
+        statuses: dict[str, str] = {}
+        try:
+            statuses = self.stage.do(self._stream(order))
+        except SceneError as error:
+            if error.error_code != "failpoint":
+                raise
+        finally:
+            arm(None)
+        for scene_id, path in paths.items():
+            stop, scene = next((step for step in path if step[0] == place), path[-1])
+            self.model[scene_id] = scene
+            if statuses:
+                assert statuses[scene_id] == ("failed" if stop == place else stop)
+        self.check()
+
+    @rule(order=ORDERS, fault=st.sampled_from(FAULTS), events=st.integers(0, 12))
+    def cut_off(self, order: Order, fault: Fault, events: int) -> None:
+        """The run is abandoned at a random moment."""
+        self._begin(fault)
+        paths = self._paths(order, fault)
+        self.stage.do(self._stream(order, events))
+        self.stage.let_threads_finish()
+        looks = self._looks()
+        for scene_id, path in paths.items():
+            fitting = [scene for _, scene in path if scene.look() == looks[scene_id]]
+            if not fitting:
+                stops = "\n".join(f"  {stop}: {scene.look()}" for stop, scene in path)
+                pytest.fail(f"{scene_id} is {looks[scene_id]}, which is none of:\n{stops}")
+            self.model[scene_id] = fitting[-1]
+        self.check()
+
+    @rule()
+    def race(self) -> None:
+        """Two runs at once are as good as one, or as one after the other."""
+        self._begin("none")
+        paths = self._paths(Order(), "none")
+
+        async def both() -> None:
+            await asyncio.gather(self._stream(Order()), self._stream(Order()))
+
+        self.stage.do(both())
+        looks = self._looks()
+        for scene_id, path in paths.items():
+            once = path[-1][1]
+            self.model[scene_id] = once
+            if once.look() != looks[scene_id]:
+                self.model[scene_id] = list(_stops(copy.deepcopy(once), Order(), "none"))[-1][1]
+        self.check()
+
+    def _paths(self, order: Order, fault: Fault) -> dict[str, list[tuple[str, SceneModel]]]:
+        return {
+            scene_id: list(_stops(copy.deepcopy(self.model[scene_id]), order, fault))
+            for scene_id in self.living()
+        }
+
+    async def _stream(self, order: Order, events: int | None = None) -> dict[str, str]:
+        """Run the stream, to its end or for so many events; returns what became of the scenes."""
+        frame_order = FrameOrder(
+            scenes=tuple(SceneRef(self.key, scene_id) for scene_id in self.living()),
+            mode="regenerate" if order.regenerate else "ensure",
+            token=order.token,
+            run_id=str(uuid.uuid4()),
+            refresh_stale=order.refresh_stale,
+        )
+        statuses: dict[str, str] = {}
+        async with aclosing(stream_frames(frame_order, self.stage.services)) as stream:
+            async for event in stream:
+                if events is not None and (events := events - 1) < 0:
+                    break
+                if isinstance(event, SceneOutcome):
+                    statuses[event.scene.scene_id] = event.status
+        return statuses
+
+    # ---- what must hold
+
+    def check(self) -> None:
+        self.is_sound = False
+        looks = self._looks()
+        for scene_id, scene in self.model.items():
+            assert looks[scene_id] == scene.look(), scene_id
+        broken = self.stage.sql(INVARIANTS, *[self.project_id] * 5)
+        assert broken == []
+        for row in self.stage.sql(
+            "SELECT id, submit_count FROM generations WHERE project_id = %s", self.project_id
+        ):
+            assert self.stage.provider.charges[str(row["id"])] <= 1, "I1: paid for twice"
+        self.is_sound = True
+
+    def _looks(self) -> dict[str, Look]:
+        rows = self.stage.sql(
+            "SELECT id, scene_id, scene_prompt, prompt, token, state FROM generations"
+            " WHERE project_id = %s",
+            self.project_id,
+        )
+        versions = self.stage.sql(
+            "SELECT i.scene_id, version, scene_prompt, token, is_current, storage_url,"
+            " rejection IS NOT NULL AS is_rejected FROM scene_images i"
+            " JOIN generations g ON g.id = generation_id WHERE i.project_id = %s ORDER BY version",
+            self.project_id,
+        )
+        requests = self.stage.sql(
+            "SELECT scene_id, state FROM regeneration_requests WHERE project_id = %s"
+            " AND batch IS NULL ORDER BY id",
+            self.project_id,
+        )
+        [project] = self.stage.sql(
+            "SELECT master_json FROM projects WHERE id = %s", self.project_id
+        )
+        document = project["master_json"]["scenes"]
+        number_of = {row["storage_url"]: row["version"] for row in versions}
+        charges = self.stage.provider.charges
+        return {
+            scene_id: Look(
+                tuple(
+                    sorted(
+                        (
+                            row["scene_prompt"],
+                            SUFFIX if SUFFIX in row["prompt"] else "",
+                            row["token"],
+                            row["state"],
+                            charges[str(row["id"])],
+                        )
+                        for row in rows
+                        if row["scene_id"] == scene_id
+                    )
+                ),
+                tuple(
+                    (
+                        row["version"],
+                        row["scene_prompt"],
+                        row["token"],
+                        row["is_current"],
+                        row["is_rejected"],
+                    )
+                    for row in versions
+                    if row["scene_id"] == scene_id
+                ),
+                number_of.get(document.get(scene_id, {}).get("scene_start_frame")),
+                tuple(row["state"] for row in requests if row["scene_id"] == scene_id),
+            )
+            for scene_id in SCENES
+        }
+
+    def teardown(self) -> None:
+        """At the end of the walk one plain run finishes what is open."""
+        if not self.is_sound:
+            return
+        self.run(Order(), "none")
+        unfinished = self.stage.sql(
+            "SELECT scene_id, state FROM generations WHERE project_id = %s AND scene_id = ANY(%s)"
+            " AND state NOT IN ('published', 'superseded', 'failed', 'abandoned')",
+            self.project_id,
+            self.living(),
+        )
+        assert unfinished == [], "I6: neither finished nor due"
+
+
+def _stops(scene: SceneModel, order: Order, fault: Fault) -> Iterator[tuple[str, SceneModel]]:
+    """The stops of a run of this very scene, each with a copy; the last is named by its status."""
+    walk = scene.run(order, fault)
+    while True:
+        try:
+            stop = next(walk)
+        except StopIteration as end:
+            yield end.value, scene
+            return
+        yield stop, copy.deepcopy(scene)
+
+
+INVARIANTS = """
+SELECT 'I2: one row per generation' AS broken, generation_id::text AS at FROM scene_images
+WHERE project_id = %s GROUP BY generation_id HAVING count(*) > 1
+UNION ALL
+SELECT 'I3: one current version', scene_id FROM scene_images
+WHERE project_id = %s AND is_current GROUP BY scene_id HAVING count(*) > 1
+UNION ALL
+SELECT 'I5: every object is referenced, and where the rows say', i.storage_path
+FROM scene_images i LEFT JOIN storage_objects o
+    ON o.key = i.storage_path AND o.state = 'present' AND o.refcount = 1
+WHERE i.project_id = %s AND o.key IS NULL
+UNION ALL
+SELECT 'money is reserved for nothing', r.generation_id::text FROM budget_reservations r
+JOIN generations g ON g.id = r.generation_id
+WHERE g.project_id = %s AND g.state NOT IN ('submitting', 'submitted')
+UNION ALL
+SELECT 'the budget does not add up', b.key FROM budgets b
+JOIN projects p ON p.id::text = b.key AND p.id = %s
+WHERE b.spent_micros <> (SELECT coalesce(sum(cost_micros), 0) FROM generations g
+                         WHERE g.project_id = p.id)
+"""
+
+
+def walk(stage: Stage, **options: Any) -> None:
+    """Walk as often and as far as the options say; a failure prints its seed and its steps."""
+    machine = type("FilmWalk", (FilmWalk,), {"stage": stage})
+    seed = secrets.randbits(64)
+    print(f"\nseed {seed}: repeat with @hypothesis.seed({seed})")  # noqa: T201  # pytest shows it
+    hypothesis.stateful.run_state_machine_as_test(
+        hypothesis.seed(seed)(machine),
+        settings=hypothesis.settings(
+            deadline=None,
+            print_blob=True,
+            # Shrinking a walk takes minutes, and runs that race or are cut off do not repeat.
+            phases=(hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate),
+            suppress_health_check=list(hypothesis.HealthCheck),
+            **options,
+        ),
+    )
+
+
+def test_a_short_walk_through_everything_that_can_happen(database_url: str, tmp_path: Path) -> None:
+    with open_stage(database_url, tmp_path / "home") as stage:
+        walk(stage, max_examples=10, stateful_step_count=20)
+
+
+@pytest.mark.long
+def test_a_long_walk_through_everything_that_can_happen(database_url: str, tmp_path: Path) -> None:
+    with open_stage(database_url, tmp_path / "home") as stage:
+        walk(stage, max_examples=200, stateful_step_count=50)

@@ -1,0 +1,189 @@
+"""An image service in this process that does what the test's script says, and counts its money.
+
+It stands in for the provider's adapter where thousands of generations have to be quick; its
+pictures are fetched over real HTTP. What the wire looks like is the Fal stand-in's part.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
+
+from PIL import Image
+
+from scene_pipeline.errors import AmbiguousSubmitError, ProviderError
+from scene_pipeline.providers.base import (
+    Capabilities,
+    GenerationResult,
+    ImageRequest,
+    LostRequest,
+    Progress,
+    ProviderImage,
+    Submission,
+)
+from scene_pipeline_tests.standins.pictures import encode, scene_file
+
+Fault = Literal[
+    "none",
+    "lost_after_acceptance",
+    "lost_before_acceptance",
+    "lost_and_history_down",
+    "too_busy",
+    "refused",
+    "dies_uncharged",
+    "dies_charged",
+    "dies_for_good",
+    "does_not_answer",
+    "picture_expired",
+    "picture_unavailable",
+    "blank",
+]
+"""What goes wrong, until the test says otherwise; each is one way that a paid request can end."""
+
+_LOST_ONCE: frozenset[Fault] = frozenset({"lost_after_acceptance", "lost_before_acceptance"})
+"""These strike each generation once while they are set, as `dies_uncharged` does at its poll."""
+
+
+@dataclass
+class ScriptedProvider:
+    """The `ImageProvider` under the test's thumb; thread safe as the protocol demands."""
+
+    site_url: str = ""
+    fault: Fault = "none"
+    submit_seconds: float = 0.0
+    """How long the service takes to accept a request."""
+    charges: Counter[str] = field(default_factory=Counter)
+    """The meter: what each generation was charged for and not given back, in pictures."""
+    accepted: dict[str, ImageRequest] = field(default_factory=dict)
+    """Accepted requests by request id."""
+    _struck: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    name = "fal"
+    capabilities = Capabilities(
+        has_request_ids=True, has_history=True, returns_urls=True, is_free=False,
+        first_poll_seconds=0.0,
+    )  # fmt: skip
+
+    def set_fault(self, fault: Fault) -> None:
+        """From now on this goes wrong."""
+        with self._lock:
+            self.fault = fault
+            self._struck.clear()
+
+    def _strike(self, generation_id: str) -> Fault:
+        """The fault, for each generation the first time only."""
+        with self._lock:
+            if generation_id in self._struck:
+                return "none"
+            self._struck.add(generation_id)
+            return self.fault
+
+    def submit(self, request: ImageRequest) -> Submission:
+        time.sleep(self.submit_seconds)
+        fault = self.fault
+        if fault in _LOST_ONCE:
+            fault = self._strike(request.generation_id)
+        if fault == "too_busy":
+            raise ProviderError("Too many requests.", retryable=True, charge="not_charged")
+        if fault == "refused":
+            raise ProviderError("Against the policy.", code="refused", charge="not_charged")
+        if fault == "lost_before_acceptance":
+            raise AmbiguousSubmitError("The connection broke.")
+        with self._lock:
+            request_id = f"request-{len(self.accepted)}"
+            self.accepted[request_id] = request
+            self.charges[request.generation_id] += 1
+        if fault in ("lost_after_acceptance", "lost_and_history_down"):
+            raise AmbiguousSubmitError("The connection broke.")
+        return Submission(request_id)
+
+    def poll(self, request: ImageRequest, submission: Submission) -> Progress:
+        assert self.accepted[submission.request_id] == request
+        match self.fault:
+            case "dies_uncharged" if self._strike(request.generation_id) != "none":
+                with self._lock:
+                    self.charges[request.generation_id] -= 1
+                raise ProviderError("The runner died.", retryable=True, charge="not_charged")
+            case "dies_charged":
+                raise ProviderError("It failed.", code="died", retryable=True, charge="charged")
+            case "dies_for_good":
+                raise ProviderError("It failed.", code="died", retryable=False, charge="charged")
+            case "does_not_answer":
+                raise ProviderError("No answer.", retryable=True, charge="unknown")
+        return Progress("completed")
+
+    def fetch_result(self, request: ImageRequest, submission: Submission) -> GenerationResult:
+        assert self.accepted[submission.request_id] == request
+        picture = ProviderImage(url=f"{self.site_url}/{submission.request_id}.png")
+        return GenerationResult(images=(picture,), seed=request.seed, billable_units=1.0)
+
+    def read_image(self, request: ImageRequest, image_index: int) -> bytes:
+        raise AssertionError((request, image_index))
+
+    def cancel(self, submission: Submission) -> None:
+        raise AssertionError(submission)
+
+    def find_lost(self, request: ImageRequest, submitted_after: datetime) -> LostRequest:
+        if self.fault == "lost_and_history_down":
+            return LostRequest("unknown")
+        with self._lock:
+            # the newest, since an older one of the same seed may have died before the submit
+            for request_id, other in reversed(self.accepted.items()):
+                if other.seed == request.seed and self.charges[request.generation_id] > 0:
+                    return LostRequest("found", Submission(request_id))
+        del submitted_after
+        return LostRequest("absent")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def picture(self, request_id: str) -> bytes | int:
+        """The bytes of a request's picture, or the status that answers for it."""
+        if self.fault == "picture_expired":
+            return 404
+        if self.fault == "picture_unavailable":
+            return 503
+        if self.fault == "blank":
+            return encode(Image.new("RGB", (32, 32)), "PNG")
+        return _pictures[self.accepted[request_id].seed % len(_pictures)]
+
+
+_pictures = tuple(scene_file("PNG", seed) for seed in range(1, 9))
+
+
+@contextmanager
+def scripted_provider() -> Iterator[ScriptedProvider]:
+    """The provider with its picture site, as long as the block lasts."""
+    provider = ScriptedProvider()
+
+    class Site(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            answer = provider.picture(self.path.removeprefix("/").removesuffix(".png"))
+            body = answer if isinstance(answer, bytes) else b""
+            self.send_response(200 if isinstance(answer, bytes) else answer)
+            self.send_header("Content-Type", "image/png")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its parent's name)
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        server.daemon_threads = True
+        provider.site_url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield provider
+        finally:
+            server.shutdown()
+            thread.join(10)
