@@ -78,7 +78,13 @@ class Settings(BaseSettings):
         60.0, gt=0, validation_alias="SCENE_PIPELINE_SUBMIT_TIMEOUT_SECONDS"
     )
     ambiguous_settle_seconds: float = Field(
-        120.0, ge=0, validation_alias="SCENE_PIPELINE_AMBIGUOUS_SETTLE_SECONDS"
+        1200.0, ge=0, validation_alias="SCENE_PIPELINE_AMBIGUOUS_SETTLE_SECONDS"
+    )
+    ambiguous_patience_seconds: float = Field(
+        60.0, ge=0, validation_alias="SCENE_PIPELINE_AMBIGUOUS_PATIENCE_SECONDS"
+    )
+    start_timeout_seconds: float = Field(
+        300.0, gt=1, validation_alias="SCENE_PIPELINE_START_TIMEOUT_SECONDS"
     )
     on_ambiguous: Literal["wait", "pay_again"] = Field(
         "wait", validation_alias="SCENE_PIPELINE_ON_AMBIGUOUS"

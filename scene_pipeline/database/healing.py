@@ -43,8 +43,13 @@ SELECT i.generation_id, i.project_id, p.key AS project_key, i.scene_id, i.versio
 FROM scene_images i
 JOIN projects p ON p.id = i.project_id
 JOIN generations g ON g.id = i.generation_id
-WHERE i.storage_status = 'external' AND NOT p.is_scratch
+WHERE i.storage_status = 'external'
 """
+
+_OF_PROJECT: LiteralString = (
+    " AND (p.key = %(key)s OR (%(key)s::text IS NULL AND NOT p.is_scratch))"
+)
+"""One project's, or everybody's: a drill's pictures exist nowhere else."""
 
 
 async def mark_external(
@@ -91,8 +96,7 @@ async def external_versions(
     Pictures that the provider has lost come last, so that they never keep the others waiting.
     """
     cursor = await conn.execute(
-        _SELECT + " AND (%(key)s::text IS NULL OR p.key = %(key)s)"
-        " ORDER BY g.heal_error_code IS NOT DISTINCT FROM 'result_lost',"
+        _SELECT + _OF_PROJECT + " ORDER BY g.heal_error_code IS NOT DISTINCT FROM 'result_lost',"
         " i.external_expires_at NULLS LAST, i.generation_id LIMIT %(limit)s",
         {"key": project_key, "limit": limit},
     )
@@ -102,7 +106,7 @@ async def external_versions(
 async def count_external(conn: Connection, project_key: str | None) -> int:
     """How many versions are at their providers only."""
     cursor = await conn.execute(
-        f"SELECT count(*) AS n FROM ({_SELECT} AND (%(key)s::text IS NULL OR p.key = %(key)s)) e",
+        f"SELECT count(*) AS n FROM ({_SELECT} {_OF_PROJECT}) e",
         {"key": project_key},
     )
     row = await cursor.fetchone()

@@ -9,6 +9,7 @@ Belongs here: what the looking-up says and what the policy allows. Does not belo
 """
 
 import shlex
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -57,8 +58,9 @@ async def look_up(
 ) -> Found | NeverSent | PayAgain:
     """Find out what became of a request whose answer never came.
 
-    Until SCENE_PIPELINE_AMBIGUOUS_SETTLE_SECONDS have passed since it was sent the history is asked
-    again, with growing pauses; after that this returns or raises at once.
+    The history lists finished requests only. Until SCENE_PIPELINE_AMBIGUOUS_SETTLE_SECONDS have
+    passed since it was sent, the request may therefore still run unseen, and its absence proves
+    nothing. One run asks again, with growing pauses, for SCENE_PIPELINE_AMBIGUOUS_PATIENCE_SECONDS.
 
     Raises:
         AmbiguousSubmitError: Still unknown, and nobody permitted another submit; says since when,
@@ -67,6 +69,7 @@ async def look_up(
     services = context.services
     settings = services.settings
     settle_seconds = settings.ambiguous_settle_seconds
+    give_up_at = time.monotonic() + settings.ambiguous_patience_seconds
     sent_at = generation.submitting_at or generation.created_at
     asked = 0
     while True:
@@ -76,13 +79,13 @@ async def look_up(
         lost = await services.call(provider.find_lost, image_request(generation), since)
         if lost.verdict == "found" and lost.submission is not None:
             return Found(lost.submission)
-        if age_seconds >= settle_seconds:
+        if age_seconds >= settle_seconds or time.monotonic() >= give_up_at:
             break
         await voice.progress("waiting", f"looking for a lost request in {provider.name}'s history")
         pause = min(backoff_seconds(asked), MAX_PAUSE_SECONDS)
         await services.sleep(min(pause, max(0.2, settle_seconds - age_seconds)))
     async with services.pool.connection() as conn:
-        if lost.verdict == "absent":
+        if lost.verdict == "absent" and age_seconds >= settle_seconds:
             return NeverSent(await ledger.return_unsent(conn, generation))
         # Read again: a person may have decided while the history was asked.
         generation = await ledger.get_generation(conn, generation.id)
@@ -91,7 +94,24 @@ async def look_up(
         if _policy_permits(settings, generation, age_seconds):
             permitted = await ambiguity.allow_another_submit(conn, generation, decided_by=POLICY)
             return PayAgain(permitted)
+    if lost.verdict == "absent":
+        raise _not_seen_yet(settings, voice.ref, provider.name, generation)
     raise still_unknown(settings, voice.ref, provider.name, generation, age_seconds)
+
+
+def _not_seen_yet(
+    settings: Settings, ref: SceneRef, provider_name: str, generation: Generation
+) -> AmbiguousSubmitError:
+    """What a run tells of a lost request that the history does not hold yet."""
+    sent_at = generation.submitting_at or generation.created_at
+    until = sent_at + timedelta(seconds=settings.ambiguous_settle_seconds)
+    return AmbiguousSubmitError(
+        f"Whether {provider_name} accepted the request for scene {ref.scene_id}, sent at"
+        f" {_moment(sent_at)}, is unknown: it may still be running, and the history lists finished"
+        " requests only.",
+        next_action=f"Run again: it is taken up as soon as it is found, and sent once more if it is"
+        f" still missing at {_moment(until)}. To decide yourself: {resolve_command(ref)}",
+    )
 
 
 def _policy_permits(settings: Settings, generation: Generation, age_seconds: float) -> bool:

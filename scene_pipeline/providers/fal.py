@@ -67,6 +67,8 @@ class FalProvider:
         tls_context: Trust roots of every connection (`egress.tls_context`).
         egress_proxy: URL of the only proxy, or None.
         submit_timeout_seconds: From the sending of the paid POST to the end of its answer.
+        start_timeout_seconds: How long a request may wait for its start; Fal then drops it unpaid.
+            Bounds how late a request whose answer was lost can still begin.
         question_timeout_seconds: The same for status, result, cancel and history.
 
     Raises:
@@ -92,10 +94,12 @@ class FalProvider:
         egress_proxy: str | None = None,
         *,
         submit_timeout_seconds: float = 60.0,
+        start_timeout_seconds: float = 300.0,
         question_timeout_seconds: float = 30.0,
     ) -> None:
         key = checked_key(key)
         self._secrets = secret_parts(key)
+        self._start_timeout_seconds = start_timeout_seconds
         self._guard = SubmitGuard(
             KeyedTransport(key, open_transport(tls_context, egress_proxy, keeps_alive=False)),
             secrets=self._secrets,
@@ -120,7 +124,9 @@ class FalProvider:
         arguments = build_arguments(request)
         with self._guard.one_send():
             try:
-                self._client.submit(endpoint, arguments)
+                self._client.submit(
+                    endpoint, arguments, start_timeout=self._start_timeout_seconds
+                )
             except ProviderError:
                 raise
             except Exception as error:

@@ -33,6 +33,7 @@ def _build_fal(settings: Settings) -> ImageProvider:
         tls_context(settings.ssl_cert_file),
         settings.egress_proxy,
         submit_timeout_seconds=settings.submit_timeout_seconds,
+        start_timeout_seconds=settings.start_timeout_seconds,
     )
 
 

@@ -56,6 +56,29 @@ def test_a_lost_answer_stays_ambiguous_while_the_history_is_down(
     assert_invariants(fal_studio)
 
 
+def test_a_lost_request_that_still_runs_is_not_sent_again(
+    fal: FalStandIn, fal_studio: Studio
+) -> None:
+    def with_patience(seconds: float) -> Studio:
+        bounds = {"ambiguous_settle_seconds": 600.0, "ambiguous_patience_seconds": seconds}
+        settings = fal_studio.settings.model_copy(update=bounds)
+        return Studio(settings, fal_studio.database_url)
+
+    studio = with_patience(0.5)
+    fal.jobs.run_seconds = 4.0  # the history lists it only after that
+    studio.bring(film(["A lighthouse [[fault:drop_after_accept*1]]"]))
+
+    early = studio.run()
+    late = with_patience(60.0).run()
+
+    assert early.statuses == {"scene_1": "ambiguous"}
+    assert early.outcomes["scene_1"].failure is not None
+    assert "may still be running" in early.outcomes["scene_1"].failure.message
+    assert late.statuses == {"scene_1": "generated"}
+    assert len(fal.meter.accepted) == 1
+    assert_invariants(studio)
+
+
 def test_a_refused_connection_is_tried_again_and_paid_once(
     fal: FalStandIn, fal_studio: Studio
 ) -> None:

@@ -8,13 +8,12 @@ import asyncio
 import copy
 import json
 import secrets
-import threading
 import uuid
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack, aclosing, contextmanager
-from decimal import Decimal
+from collections.abc import Iterator
+from contextlib import aclosing
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import hypothesis
 import pytest
@@ -24,21 +23,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from scene_pipeline.database.publishing import Publication, publish
 from scene_pipeline.database.versions import list_versions, promote_version
 from scene_pipeline.errors import LedgerError, SceneError
+from scene_pipeline.pipeline.collect import collect
 from scene_pipeline.pipeline.failpoints import FAILPOINTS, arm
 from scene_pipeline.pipeline.orders import FrameOrder, SceneOutcome, SceneRef
 from scene_pipeline.pipeline.projects import import_document
-from scene_pipeline.pipeline.services import Services, open_services
 from scene_pipeline.pipeline.stream import stream_frames
-from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import film
-from scene_pipeline_tests.scene_model import Look, Order, SceneModel
-from scene_pipeline_tests.standins.scripted_provider import (
-    Fault,
-    ScriptedProvider,
-    scripted_provider,
-)
+from scene_pipeline_tests.scene_model import Order, SceneModel
+from scene_pipeline_tests.stage import Stage, assert_invariants, looks_of, open_stage
+from scene_pipeline_tests.standins.scripted_provider import Fault
 
-T = TypeVar("T")
 SCENES = ("scene_1", "scene_2", "scene_3")
 PROMPTS = ("A lighthouse at dawn", "A storm at sea", "A calm harbour")
 SUFFIX = "seen at night"
@@ -48,64 +42,6 @@ ORDERS = st.one_of(
     st.builds(Order, refresh_stale=st.booleans()),
     st.builds(Order, regenerate=st.just(True), token=st.sampled_from(["backfill-1", "backfill-2"])),
 )
-
-
-class Stage:
-    """The pipeline, opened once for many walks, each of which has a project of its own."""
-
-    def __init__(self, services: Services, provider: ScriptedProvider, runner: asyncio.Runner):
-        self.services = services
-        self.provider = provider
-        self._runner = runner
-
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._runner.run(work)
-
-    def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        async def ask() -> list[dict[str, Any]]:
-            async with self.services.pool.connection() as conn:
-                cursor = await conn.execute(statement.encode(), values)
-                return await cursor.fetchall() if cursor.description else []
-
-        return self.do(ask())
-
-    def let_threads_finish(self) -> None:
-        """Wait for blocking calls that a cancelled run has left behind."""
-        count = self.services.threads._max_workers
-        everybody = threading.Barrier(count)
-        waiting = [self.services.threads.submit(everybody.wait, 10) for _ in range(count)]
-        for future in waiting:
-            future.result(20)
-
-
-@contextmanager
-def open_stage(database_url: str, home: Path) -> Iterator[Stage]:
-    async def sleep(seconds: float) -> None:
-        await asyncio.sleep(min(seconds, 0.005))
-
-    with scripted_provider() as provider, asyncio.Runner() as runner:
-        site = provider.site_url.removeprefix("http://")
-        settings = load_settings(
-            home=home,
-            fal_key="the-meter-is-in-this-process",
-            asset_host_allowlist=site,
-            trusted_private_hosts=site,
-            ambiguous_settle_seconds=0,
-            project_cap_usd=Decimal(1000),
-            day_cap_usd=Decimal(100_000),
-            generation_concurrency=3,
-            download_concurrency=2,
-            upload_concurrency=2,
-        )
-        stack = AsyncExitStack()
-        opening = open_services(settings, database_url, providers={"fal": provider})
-        services = runner.run(stack.enter_async_context(opening))
-        services.sleep = sleep
-        try:
-            yield Stage(services, provider, runner)
-        finally:
-            arm(None)
-            runner.run(stack.aclose())
 
 
 class FilmWalk(RuleBasedStateMachine):
@@ -293,14 +229,41 @@ class FilmWalk(RuleBasedStateMachine):
         paths = self._paths(order, fault)
         self.stage.do(self._stream(order, events))
         self.stage.let_threads_finish()
-        looks = self._looks()
+        self._adopt(paths)
+        self.check()
+
+    @rule(order=ORDERS, is_during_a_run=st.booleans())
+    def collect(self, order: Order, *, is_during_a_run: bool) -> None:
+        """Garbage goes at once, without a period of grace; nothing else does, raced or not."""
+        self._begin("none")
+
+        async def work() -> None:
+            collecting = collect(
+                self.stage.services, apply=True, delete_unknown=True, grace=timedelta(0)
+            )
+            if is_during_a_run:
+                await asyncio.gather(self._stream(order), collecting)
+            else:
+                await collecting
+
+        paths = self._paths(order, "none") if is_during_a_run else {}
+        self.stage.do(work())
+        self._adopt(paths)
+        for row in self.stage.sql(
+            "SELECT storage_path FROM scene_images WHERE project_id = %s", self.project_id
+        ):
+            assert self.stage.services.store.head(row["storage_path"]) is not None, "I5"
+        self.check()
+
+    def _adopt(self, paths: dict[str, list[tuple[str, SceneModel]]]) -> None:
+        """Find the stop at which a run that was disturbed has left each scene."""
+        looks = looks_of(self.stage, self.project_id, SCENES, SUFFIX)
         for scene_id, path in paths.items():
             fitting = [scene for _, scene in path if scene.look() == looks[scene_id]]
             if not fitting:
                 stops = "\n".join(f"  {stop}: {scene.look()}" for stop, scene in path)
                 pytest.fail(f"{scene_id} is {looks[scene_id]}, which is none of:\n{stops}")
             self.model[scene_id] = fitting[-1]
-        self.check()
 
     @rule()
     def race(self) -> None:
@@ -312,7 +275,7 @@ class FilmWalk(RuleBasedStateMachine):
             await asyncio.gather(self._stream(Order()), self._stream(Order()))
 
         self.stage.do(both())
-        looks = self._looks()
+        looks = looks_of(self.stage, self.project_id, SCENES, SUFFIX)
         for scene_id, path in paths.items():
             once = path[-1][1]
             self.model[scene_id] = once
@@ -348,71 +311,11 @@ class FilmWalk(RuleBasedStateMachine):
 
     def check(self) -> None:
         self.is_sound = False
-        looks = self._looks()
+        looks = looks_of(self.stage, self.project_id, SCENES, SUFFIX)
         for scene_id, scene in self.model.items():
             assert looks[scene_id] == scene.look(), scene_id
-        broken = self.stage.sql(INVARIANTS, *[self.project_id] * 5)
-        assert broken == []
-        for row in self.stage.sql(
-            "SELECT id, submit_count FROM generations WHERE project_id = %s", self.project_id
-        ):
-            assert self.stage.provider.charges[str(row["id"])] <= 1, "I1: paid for twice"
+        assert_invariants(self.stage, self.project_id)
         self.is_sound = True
-
-    def _looks(self) -> dict[str, Look]:
-        rows = self.stage.sql(
-            "SELECT id, scene_id, scene_prompt, prompt, token, state FROM generations"
-            " WHERE project_id = %s",
-            self.project_id,
-        )
-        versions = self.stage.sql(
-            "SELECT i.scene_id, version, scene_prompt, token, is_current, storage_url,"
-            " rejection IS NOT NULL AS is_rejected FROM scene_images i"
-            " JOIN generations g ON g.id = generation_id WHERE i.project_id = %s ORDER BY version",
-            self.project_id,
-        )
-        requests = self.stage.sql(
-            "SELECT scene_id, state FROM regeneration_requests WHERE project_id = %s"
-            " AND batch IS NULL ORDER BY id",
-            self.project_id,
-        )
-        [project] = self.stage.sql(
-            "SELECT master_json FROM projects WHERE id = %s", self.project_id
-        )
-        document = project["master_json"]["scenes"]
-        number_of = {row["storage_url"]: row["version"] for row in versions}
-        charges = self.stage.provider.charges
-        return {
-            scene_id: Look(
-                tuple(
-                    sorted(
-                        (
-                            row["scene_prompt"],
-                            SUFFIX if SUFFIX in row["prompt"] else "",
-                            row["token"],
-                            row["state"],
-                            charges[str(row["id"])],
-                        )
-                        for row in rows
-                        if row["scene_id"] == scene_id
-                    )
-                ),
-                tuple(
-                    (
-                        row["version"],
-                        row["scene_prompt"],
-                        row["token"],
-                        row["is_current"],
-                        row["is_rejected"],
-                    )
-                    for row in versions
-                    if row["scene_id"] == scene_id
-                ),
-                number_of.get(document.get(scene_id, {}).get("scene_start_frame")),
-                tuple(row["state"] for row in requests if row["scene_id"] == scene_id),
-            )
-            for scene_id in SCENES
-        }
 
     def teardown(self) -> None:
         """At the end of the walk one plain run finishes what is open."""
@@ -438,29 +341,6 @@ def _stops(scene: SceneModel, order: Order, fault: Fault) -> Iterator[tuple[str,
             yield end.value, scene
             return
         yield stop, copy.deepcopy(scene)
-
-
-INVARIANTS = """
-SELECT 'I2: one row per generation' AS broken, generation_id::text AS at FROM scene_images
-WHERE project_id = %s GROUP BY generation_id HAVING count(*) > 1
-UNION ALL
-SELECT 'I3: one current version', scene_id FROM scene_images
-WHERE project_id = %s AND is_current GROUP BY scene_id HAVING count(*) > 1
-UNION ALL
-SELECT 'I5: every object is referenced, and where the rows say', i.storage_path
-FROM scene_images i LEFT JOIN storage_objects o
-    ON o.key = i.storage_path AND o.state = 'present' AND o.refcount = 1
-WHERE i.project_id = %s AND o.key IS NULL
-UNION ALL
-SELECT 'money is reserved for nothing', r.generation_id::text FROM budget_reservations r
-JOIN generations g ON g.id = r.generation_id
-WHERE g.project_id = %s AND g.state NOT IN ('submitting', 'submitted')
-UNION ALL
-SELECT 'the budget does not add up', b.key FROM budgets b
-JOIN projects p ON p.id::text = b.key AND p.id = %s
-WHERE b.spent_micros <> (SELECT coalesce(sum(cost_micros), 0) FROM generations g
-                         WHERE g.project_id = p.id)
-"""
 
 
 def walk(stage: Stage, **options: Any) -> None:

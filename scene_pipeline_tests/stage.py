@@ -1,0 +1,167 @@
+"""The pipeline opened once, with a scripted provider, for walks of many projects on one database.
+
+Belongs here: driving it, and looking at a project from outside. Does not belong here: what it
+should look like (`scene_model`).
+"""
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scene_pipeline.pipeline.failpoints import arm
+from scene_pipeline.pipeline.services import Services, open_services
+from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.scene_model import Look
+from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
+
+T = TypeVar("T")
+
+
+class Stage:
+    """The pipeline, opened once for many walks, each of which has a project of its own."""
+
+    def __init__(self, services: Services, provider: ScriptedProvider, runner: asyncio.Runner):
+        self.services = services
+        self.provider = provider
+        self._runner = runner
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+    def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        async def ask() -> list[dict[str, Any]]:
+            async with self.services.pool.connection() as conn:
+                cursor = await conn.execute(statement.encode(), values)
+                return await cursor.fetchall() if cursor.description else []
+
+        return self.do(ask())
+
+    def let_threads_finish(self) -> None:
+        """Wait for blocking calls that a cancelled run has left behind."""
+        count = self.services.threads._max_workers
+        everybody = threading.Barrier(count)
+        waiting = [self.services.threads.submit(everybody.wait, 10) for _ in range(count)]
+        for future in waiting:
+            future.result(20)
+
+
+@contextmanager
+def open_stage(database_url: str, home: Path) -> Iterator[Stage]:
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.005))
+
+    with scripted_provider() as provider, asyncio.Runner() as runner:
+        site = provider.site_url.removeprefix("http://")
+        settings = load_settings(
+            home=home,
+            fal_key="the-meter-is-in-this-process",
+            asset_host_allowlist=site,
+            trusted_private_hosts=site,
+            ambiguous_settle_seconds=0,
+            project_cap_usd=Decimal(1000),
+            day_cap_usd=Decimal(100_000),
+            generation_concurrency=3,
+            download_concurrency=2,
+            upload_concurrency=2,
+        )
+        stack = AsyncExitStack()
+        opening = open_services(settings, database_url, providers={"fal": provider})
+        services = runner.run(stack.enter_async_context(opening))
+        services.sleep = sleep
+        try:
+            yield Stage(services, provider, runner)
+        finally:
+            arm(None)
+            runner.run(stack.aclose())
+
+
+def looks_of(
+    stage: Stage, project_id: uuid.UUID, scene_ids: Sequence[str], suffix: str
+) -> dict[str, Look]:
+    """How the scenes look from outside, told as the model tells it."""
+    rows = stage.sql(
+        "SELECT id, scene_id, scene_prompt, prompt, token, state FROM generations"
+        " WHERE project_id = %s",
+        project_id,
+    )
+    versions = stage.sql(
+        "SELECT i.scene_id, version, scene_prompt, token, is_current, storage_url,"
+        " rejection IS NOT NULL AS is_rejected FROM scene_images i"
+        " JOIN generations g ON g.id = generation_id WHERE i.project_id = %s ORDER BY version",
+        project_id,
+    )
+    requests = stage.sql(
+        "SELECT scene_id, state FROM regeneration_requests WHERE project_id = %s"
+        " AND batch IS NULL ORDER BY id",
+        project_id,
+    )
+    [project] = stage.sql("SELECT master_json FROM projects WHERE id = %s", project_id)
+    document = project["master_json"]["scenes"]
+    number_of = {row["storage_url"]: row["version"] for row in versions}
+    charges = stage.provider.charges
+    return {
+        scene_id: Look(
+            tuple(
+                sorted(
+                    (
+                        row["scene_prompt"],
+                        suffix if suffix in row["prompt"] else "",
+                        row["token"],
+                        row["state"],
+                        charges[str(row["id"])],
+                    )
+                    for row in rows
+                    if row["scene_id"] == scene_id
+                )
+            ),
+            tuple(
+                (
+                    row["version"],
+                    row["scene_prompt"],
+                    row["token"],
+                    row["is_current"],
+                    row["is_rejected"],
+                )
+                for row in versions
+                if row["scene_id"] == scene_id
+            ),
+            number_of.get(document.get(scene_id, {}).get("scene_start_frame")),
+            tuple(row["state"] for row in requests if row["scene_id"] == scene_id),
+        )
+        for scene_id in scene_ids
+    }
+
+
+INVARIANTS = """
+SELECT 'I2: one row per generation' AS broken, generation_id::text AS at FROM scene_images
+WHERE project_id = %s GROUP BY generation_id HAVING count(*) > 1
+UNION ALL
+SELECT 'I3: one current version', scene_id FROM scene_images
+WHERE project_id = %s AND is_current GROUP BY scene_id HAVING count(*) > 1
+UNION ALL
+SELECT 'I5: every object is referenced, and where the rows say', i.storage_path
+FROM scene_images i LEFT JOIN storage_objects o
+    ON o.key = i.storage_path AND o.state = 'present' AND o.refcount = 1
+WHERE i.project_id = %s AND o.key IS NULL
+UNION ALL
+SELECT 'money is reserved for nothing', r.generation_id::text FROM budget_reservations r
+JOIN generations g ON g.id = r.generation_id
+WHERE g.project_id = %s AND g.state NOT IN ('submitting', 'submitted')
+UNION ALL
+SELECT 'the budget does not add up', b.key FROM budgets b
+JOIN projects p ON p.id::text = b.key AND p.id = %s
+WHERE b.spent_micros <> (SELECT coalesce(sum(cost_micros), 0) FROM generations g
+                         WHERE g.project_id = p.id)
+"""
+
+
+def assert_invariants(stage: Stage, project_id: uuid.UUID) -> None:
+    """What holds after every step, whatever the model says (I1, I2, I3, I5 and the money)."""
+    assert stage.sql(INVARIANTS, *[project_id] * 5) == []
+    for row in stage.sql("SELECT id FROM generations WHERE project_id = %s", project_id):
+        assert stage.provider.charges[str(row["id"])] <= 1, "I1: paid for twice"
