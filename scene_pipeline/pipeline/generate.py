@@ -25,7 +25,7 @@ from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.polling import wait_until_completed
 from scene_pipeline.pipeline.reconciling import Found, NeverSent, PayAgain, look_up
-from scene_pipeline.pipeline.retrying import backoff_seconds
+from scene_pipeline.pipeline.retrying import backoff_seconds, with_retries
 from scene_pipeline.pipeline.run_context import (
     RunContext,
     SceneVoice,
@@ -35,6 +35,8 @@ from scene_pipeline.pipeline.run_context import (
 from scene_pipeline.providers.base import GenerationResult, ImageProvider, Submission
 from scene_pipeline.providers.prices import metered_cost_micros
 
+RESULT_ATTEMPTS = 5
+"""How often one run reads a finished request's result before it leaves it to the next run."""
 MAX_UNCHARGED_ATTEMPTS = 3
 """How often one run submits again after errors that prove nothing was charged."""
 
@@ -190,8 +192,12 @@ async def _collect(
     await wait_until_completed(
         context, provider, request, submission, age_seconds=age_seconds, voice=voice
     )
-    async with context.polls:
-        result = await services.call(provider.fetch_result, request, submission)
+
+    async def read_result() -> GenerationResult:
+        async with context.polls:
+            return await services.call(provider.fetch_result, request, submission)
+
+    result = await with_retries(read_result, attempts=RESULT_ATTEMPTS, sleep=services.sleep)
     failpoint("after_result")
     cost_micros, cost_kind = _cost(provider, generation, result)
     async with services.pool.connection() as conn:

@@ -184,6 +184,18 @@ def test_a_rejected_picture_is_kept_but_never_promoted(
     assert_invariants(fal_studio)
 
 
+def test_a_result_that_cannot_be_read_once_is_read_again(
+    fal: FalStandIn, fal_studio: Studio
+) -> None:
+    faults = ["result_dropped", "result_not_json", "result_unavailable"]
+    fal_studio.bring(film({fault: f"A lighthouse [[fault:{fault}*1]]" for fault in faults}))
+
+    run = fal_studio.run()
+
+    assert run.statuses == dict.fromkeys(faults, "generated")
+    assert len(fal.meter.accepted) == len(faults)
+
+
 def test_a_download_that_fails_once_is_done_again_without_paying(
     fal: FalStandIn, fal_studio: Studio
 ) -> None:
