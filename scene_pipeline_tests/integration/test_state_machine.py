@@ -171,9 +171,9 @@ class FilmWalk(RuleBasedStateMachine):
             row = scene.frames[version - 1]
             if is_published and scene.prompt is not None:
                 scene.shown = version
-                if row.state == "recorded":
-                    row.state = "published"
-                    scene._finish_requests(row, "done")
+            if is_published and row.state == "recorded":
+                row.state = "published" if scene.prompt is not None else "superseded"
+                scene._finish_requests(row, "done")
         self.check()
 
     # ---- runs
