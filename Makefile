@@ -1,6 +1,8 @@
 # `make help` lists the targets. Everything is installed into .venv; nothing else is touched.
 PYTHON ?= python3
 FILE ?= examples/lighthouse.json
+# Test processes. Tests wait more than they compute, so more of them than cores pay off.
+JOBS ?= 6
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -23,7 +25,7 @@ down: $(RUNTIME) ## Stop what `make up` started, from another terminal
 	@$(BIN)/scene-pipeline down
 
 test: $(DEVELOPMENT) ## Run the tests, a few minutes
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-long: $(DEVELOPMENT) ## Run the soaks, races and walks that `make test` leaves out
 	$(BIN)/python -m pytest -m long --durations 10

@@ -1,4 +1,4 @@
-"""Work that ended early and is asked for again: each case was found by the random walk."""
+"""Work that ended early and is asked for again: cases that the model and its walk brought up."""
 
 import asyncio
 import json
