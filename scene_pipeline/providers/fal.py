@@ -124,9 +124,7 @@ class FalProvider:
         arguments = build_arguments(request)
         with self._guard.one_send():
             try:
-                self._client.submit(
-                    endpoint, arguments, start_timeout=self._start_timeout_seconds
-                )
+                self._client.submit(endpoint, arguments, start_timeout=self._start_timeout_seconds)
             except ProviderError:
                 raise
             except Exception as error:
