@@ -8,11 +8,10 @@ Belongs here: those steps. Does not belong here: when they are due (`pipeline.re
 `pipeline.resolve`).
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from scene_pipeline.database import budgets
-from scene_pipeline.database.events import append_event
+from scene_pipeline.database.events import append_generation_event
 from scene_pipeline.database.ledger import PaymentRefused, mark_failed, return_unsent
 from scene_pipeline.database.rows import GENERATION_COLUMNS, Connection, Generation
 from scene_pipeline.errors import LedgerError, ProviderError
@@ -114,12 +113,12 @@ async def permit_another_payment(
         await budgets.settle(conn, generation.id, generation.estimated_micros)
         refused = await budgets.reserve(conn, generation.id, generation.estimated_micros, caps)
         if refused is None:
-            await _event(
+            await append_generation_event(
                 conn,
                 generation,
                 "generation_paid_again",
-                {"counted_as_spent_micros": generation.estimated_micros},
                 run_id=run_id,
+                data={"counted_as_spent_micros": generation.estimated_micros},
             )
             return Generation(**row)
         transaction.force_rollback = True
@@ -130,35 +129,16 @@ async def _tell_verdict(
     conn: Connection, generation: Generation, verdict: Verdict, decided_by: str
 ) -> None:
     sent_at = generation.submitting_at
-    await _event(
+    await append_generation_event(
         conn,
         generation,
         "submit_resolved",
-        {
+        data={
             "verdict": verdict,
             "decided_by": decided_by,
             "sent_at": sent_at.isoformat() if sent_at else None,
             "amount_micros": generation.estimated_micros,
         },
-    )
-
-
-async def _event(
-    conn: Connection,
-    generation: Generation,
-    kind: Literal["submit_resolved", "generation_paid_again"],
-    data: Mapping[str, Any],
-    *,
-    run_id: str | None = None,
-) -> None:
-    await append_event(
-        conn,
-        kind,
-        project_id=generation.project_id,
-        scene_id=generation.scene_id,
-        generation_id=generation.id,
-        run_id=run_id or generation.run_id,
-        data=data,
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from scene_pipeline.database.rows import Connection
+from scene_pipeline.database.rows import Connection, Generation
 
 EventKind = Literal[
     "generation_started",
@@ -42,4 +42,24 @@ async def append_event(
         "INSERT INTO pipeline_events (kind, project_id, scene_id, generation_id, run_id, data)"
         " VALUES (%s, %s, %s, %s, %s, %s)",
         (kind, project_id, scene_id, generation_id, run_id, Jsonb(dict(data or {}))),
+    )
+
+
+async def append_generation_event(
+    conn: Connection,
+    generation: Generation,
+    kind: EventKind,
+    *,
+    run_id: str | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Append an event about a generation, by its own run unless another one is named."""
+    await append_event(
+        conn,
+        kind,
+        project_id=generation.project_id,
+        scene_id=generation.scene_id,
+        generation_id=generation.id,
+        run_id=run_id or generation.run_id,
+        data=data,
     )

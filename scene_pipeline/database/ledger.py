@@ -15,71 +15,18 @@ from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database import budgets
-from scene_pipeline.database.events import EventKind, append_event
+from scene_pipeline.database.events import append_generation_event
 from scene_pipeline.database.objects import mark_present
+from scene_pipeline.database.requests import finish_requests
 from scene_pipeline.database.rows import (
     GENERATION_COLUMNS,
+    OPEN,
     Connection,
     Generation,
     GenerationState,
     NewGeneration,
 )
 from scene_pipeline.errors import ChargeVerdict, LedgerError, SceneError
-
-_OPEN = "state NOT IN ('published', 'superseded', 'failed', 'abandoned')"
-
-
-async def get_generation(conn: Connection, generation_id: UUID) -> Generation:
-    """Read one row.
-
-    Raises:
-        LedgerError: There is no such row.
-    """
-    cursor = await conn.execute(
-        f"SELECT {GENERATION_COLUMNS} FROM generations WHERE id = %s",
-        (generation_id,),
-    )
-    row = await cursor.fetchone()
-    if row is None:
-        message = f"Generation {generation_id} does not exist."
-        raise LedgerError(message, code="generation_missing")
-    return Generation(**row)
-
-
-async def find_by_key(conn: Connection, idempotency_key: str) -> Generation | None:
-    """The row that stands for exactly this request, if it was ever planned."""
-    cursor = await conn.execute(
-        f"SELECT {GENERATION_COLUMNS} FROM generations WHERE idempotency_key = %s",
-        (idempotency_key,),
-    )
-    row = await cursor.fetchone()
-    return Generation(**row) if row else None
-
-
-async def open_generation(conn: Connection, project_id: UUID, scene_id: str) -> Generation | None:
-    """The one generation of a scene that is not finished, if there is one."""
-    cursor = await conn.execute(
-        f"SELECT {GENERATION_COLUMNS} FROM generations"
-        f" WHERE project_id = %s AND scene_id = %s AND {_OPEN}",
-        (project_id, scene_id),
-    )
-    row = await cursor.fetchone()
-    return Generation(**row) if row else None
-
-
-async def count_attempts(
-    conn: Connection, project_id: UUID, scene_id: str, content_hash: str
-) -> int:
-    """How many first-frame generations of this content failed after they may have been paid."""
-    cursor = await conn.execute(
-        "SELECT count(*) AS n FROM generations WHERE project_id = %s AND scene_id = %s"
-        " AND content_hash = %s AND (token = '' OR token LIKE 'attempt:%%')"
-        " AND state = 'failed' AND error_charge IS DISTINCT FROM 'not_charged'",
-        (project_id, scene_id, content_hash),
-    )
-    row = await cursor.fetchone()
-    return int(row["n"]) if row else 0
-
 
 _JSON_FIELDS = frozenset({"content", "parameters"})
 _NEW_NAMES = tuple(f.name for f in fields(NewGeneration))
@@ -194,7 +141,7 @@ async def permit_payment(
         permitted = Generation(**row)  # its price may be newer than the caller's
         refused = await budgets.reserve(conn, generation.id, permitted.estimated_micros, caps)
         if refused is None:
-            await _event(conn, generation, "generation_started", run_id=run_id)
+            await append_generation_event(conn, generation, "generation_started", run_id=run_id)
             return permitted
         transaction.force_rollback = True
     return PaymentRefused(refused)
@@ -301,7 +248,7 @@ async def mark_completed(
             },
         )
         await budgets.settle(conn, generation.id, cost_micros)
-        await _event(
+        await append_generation_event(
             conn,
             moved,
             "generation_complete",
@@ -350,7 +297,7 @@ async def note_error(conn: Connection, generation: Generation, error: SceneError
     """Keep the last error of a generation that stays open, so that every door can show it."""
     await conn.execute(
         "UPDATE generations SET error_code = %s, error_message = %s, error_next_action = %s,"
-        f" error_retryable = %s, updated_at = now() WHERE id = %s AND {_OPEN}",
+        f" error_retryable = %s, updated_at = now() WHERE id = %s AND {OPEN}",
         (error.error_code, error.message, error.next_action, error.retryable, generation.id),
     )
 
@@ -389,33 +336,7 @@ async def mark_failed(
         )
         await budgets.settle(conn, generation.id, cost)
         await finish_requests(conn, generation.id, "failed")
-        await _event(conn, moved, "generation_failed", data={"code": error.error_code})
+        await append_generation_event(
+            conn, moved, "generation_failed", data={"code": error.error_code}
+        )
     return moved
-
-
-async def finish_requests(conn: Connection, generation_id: UUID, state: str) -> None:
-    """Close the regeneration requests that a generation answered."""
-    await conn.execute(
-        "UPDATE regeneration_requests SET state = %s, finished_at = now()"
-        " WHERE generation_id = %s AND state = 'claimed'",
-        (state, generation_id),
-    )
-
-
-async def _event(
-    conn: Connection,
-    generation: Generation,
-    kind: EventKind,
-    *,
-    run_id: str | None = None,
-    data: Mapping[str, Any] | None = None,
-) -> None:
-    await append_event(
-        conn,
-        kind,
-        project_id=generation.project_id,
-        scene_id=generation.scene_id,
-        generation_id=generation.id,
-        run_id=run_id or generation.run_id,
-        data=data,
-    )

@@ -12,7 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 from scene_pipeline.database.events import append_event
-from scene_pipeline.database.ledger import finish_requests
+from scene_pipeline.database.requests import finish_requests
 from scene_pipeline.database.rows import Connection
 
 Guard = Literal["prompt", "current", "heal"]

@@ -108,3 +108,12 @@ async def keep_answer_of_order(conn: Connection, token: str, generation: Generat
 
 def _batch_of_order(token: str) -> str:
     return f"order:{token}"
+
+
+async def finish_requests(conn: Connection, generation_id: UUID, state: str) -> None:
+    """Close the regeneration requests that a generation answered."""
+    await conn.execute(
+        "UPDATE regeneration_requests SET state = %s, finished_at = now()"
+        " WHERE generation_id = %s AND state = 'claimed'",
+        (state, generation_id),
+    )

@@ -28,6 +28,8 @@ GenerationState = Literal[
     "failed",
     "abandoned",
 ]
+OPEN = "state NOT IN ('published', 'superseded', 'failed', 'abandoned')"
+"""The condition of a generation that is not finished, in SQL."""
 TERMINAL_STATES: frozenset[GenerationState] = frozenset(
     {"published", "superseded", "failed", "abandoned"}
 )

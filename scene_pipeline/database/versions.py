@@ -12,8 +12,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database.events import append_event
-from scene_pipeline.database.ledger import finish_requests, get_generation
+from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.objects import add_reference
+from scene_pipeline.database.requests import finish_requests
 from scene_pipeline.database.rows import Connection, Generation, VersionRow
 from scene_pipeline.errors import LedgerError
 

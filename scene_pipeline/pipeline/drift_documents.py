@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from scene_pipeline.database import drift
 from scene_pipeline.database.drift import DocumentScene, VersionPlace
-from scene_pipeline.database.ledger import get_generation
+from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.publishing import Publication, PublicationResult, publish
 from scene_pipeline.pipeline.drift import MAX_ROWS, PAGE_SIZE, ProjectCheck, Subject
 

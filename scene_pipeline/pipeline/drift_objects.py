@@ -4,12 +4,13 @@ import asyncio
 
 from scene_pipeline.database import drift
 from scene_pipeline.database.drift import VersionPlace
-from scene_pipeline.database.ledger import get_generation
+from scene_pipeline.database.generations import get_generation
 from scene_pipeline.errors import FetchError, ImageError, SceneError, StorageError
 from scene_pipeline.pipeline.drift import MAX_ROWS, PAGE_SIZE, ProjectCheck, Subject
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.retrieve import find_again, picture_of
 from scene_pipeline.pipeline.retrying import with_retries
+from scene_pipeline.pipeline.uploads import upload
 from scene_pipeline.storage.base import StoredObject
 
 ATTEMPTS = 3
@@ -145,15 +146,4 @@ async def _bring_back(check: ProjectCheck, place: VersionPlace) -> None:
         attempts=ATTEMPTS,
         sleep=services.sleep,
     )
-    async with check.transfers:
-        await with_retries(
-            lambda: services.call(
-                services.store.put,
-                key,
-                image.data,
-                content_type=image.content_type,
-                sha256=image.sha256,
-            ),
-            attempts=ATTEMPTS,
-            sleep=services.sleep,
-        )
+    await upload(services, key, image, check.transfers)

@@ -12,7 +12,7 @@ Belongs here: when to submit, poll, look up and give up. Does not belong here: w
 from decimal import Decimal
 from typing import Any
 
-from scene_pipeline.database import ambiguity, ledger
+from scene_pipeline.database import ambiguity, generations, ledger
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import (
     AmbiguousSubmitError,
@@ -300,4 +300,4 @@ async def _note(context: RunContext, generation: Generation, error: SceneError) 
 
 async def _reread(context: RunContext, generation: Generation) -> Generation:
     async with context.services.pool.connection() as conn:
-        return await ledger.get_generation(conn, generation.id)
+        return await generations.get_generation(conn, generation.id)

@@ -13,8 +13,8 @@ from typing import Literal
 from uuid import UUID
 
 from scene_pipeline.database import healing
+from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.healing import ExternalVersion
-from scene_pipeline.database.ledger import get_generation
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.publishing import PublicationResult
 from scene_pipeline.database.rows import Generation
@@ -27,9 +27,9 @@ from scene_pipeline.pipeline.orders import Failure, SceneRef
 from scene_pipeline.pipeline.retrieve import BYTES_CHANGED, Picture, find_again
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.uploads import upload
 
 DOWNLOAD_ATTEMPTS = 3
-UPLOAD_ATTEMPTS = 3
 PLACE_ATTEMPTS = 3
 """How many keys are tried for one picture where the collector takes each for a leftover."""
 MAX_STORE_FAILURES = 3
@@ -147,18 +147,7 @@ class Healer:
         async with services.pool.connection() as conn:
             key = await intend_frame(conn, generation, image)
         failpoint("heal_before_upload")
-        async with self.uploads:
-            await with_retries(
-                lambda: services.call(
-                    services.store.put,
-                    key,
-                    image.data,
-                    content_type=image.content_type,
-                    sha256=image.sha256,
-                ),
-                attempts=UPLOAD_ATTEMPTS,
-                sleep=services.sleep,
-            )
+        await upload(services, key, image, self.uploads)
         failpoint("heal_after_upload")
         return key
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from uuid import UUID
 
-from scene_pipeline.database import ledger, requests
+from scene_pipeline.database import generations, ledger, requests
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
 from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
@@ -128,7 +128,7 @@ async def _resume(
     conn: Connection, order: FrameOrder, scene: SurveyedScene, work: SceneWork
 ) -> SceneWork:
     """Take the open generation up; one that is not sent yet follows the document's last word."""
-    generation = await ledger.open_generation(conn, work.project_id, work.ref.scene_id)
+    generation = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
     if generation is None:
         return await _generate(conn, order, scene, work)
     if generation.state == "planned" and scene.request is not None:
@@ -176,9 +176,9 @@ async def _generate(
     new = new_generation(order, scene, scene.request, token)
     generation = await ledger.plan_generation(conn, new)
     if generation is None:
-        known = await ledger.find_by_key(conn, new.idempotency_key)
+        known = await generations.find_by_key(conn, new.idempotency_key)
         if known is None:  # another worker opened one this instant: it satisfies the request
-            generation = await ledger.open_generation(conn, work.project_id, work.ref.scene_id)
+            generation = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
         else:
             resolved = await go_on_with(conn, order, scene, work, known)
             if isinstance(resolved, SceneWork):

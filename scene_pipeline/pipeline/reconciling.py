@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from scene_pipeline.database import ambiguity, ledger
+from scene_pipeline.database import ambiguity, generations, ledger
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import AmbiguousSubmitError
 from scene_pipeline.pipeline.orders import SceneRef
@@ -88,7 +88,7 @@ async def look_up(
         if lost.verdict == "absent" and age_seconds >= settle_seconds:
             return NeverSent(await ledger.return_unsent(conn, generation))
         # Read again: a person may have decided while the history was asked.
-        generation = await ledger.get_generation(conn, generation.id)
+        generation = await generations.get_generation(conn, generation.id)
         if generation.max_submits > generation.submit_count:
             return PayAgain(generation)
         if _policy_permits(settings, generation, age_seconds):

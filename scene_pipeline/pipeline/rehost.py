@@ -24,9 +24,9 @@ from scene_pipeline.pipeline.retrieve import (
 )
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.run_context import RunContext, SceneVoice
+from scene_pipeline.pipeline.uploads import upload
 
 DOWNLOAD_ATTEMPTS = 5
-UPLOAD_ATTEMPTS = 4
 PLACE_ATTEMPTS = 5
 """How many keys are tried for one picture where the collector takes each for a leftover."""
 
@@ -151,18 +151,7 @@ async def _upload(
         key = await intend_frame(conn, generation, image)
     failpoint("after_intent")
     await voice.progress("storing", f"storing {len(image.data):,} bytes")
-    async with context.uploads:
-        await with_retries(
-            lambda: services.call(
-                services.store.put,
-                key,
-                image.data,
-                content_type=image.content_type,
-                sha256=image.sha256,
-            ),
-            attempts=UPLOAD_ATTEMPTS,
-            sleep=services.sleep,
-        )
+    await upload(services, key, image, context.uploads)
     failpoint("after_upload")
     return key
 

@@ -6,7 +6,7 @@ Belongs here: going on with a known generation. Does not belong here: a scene's 
 
 from dataclasses import replace
 
-from scene_pipeline.database import ledger, requests
+from scene_pipeline.database import generations, ledger, requests
 from scene_pipeline.database.rows import Connection, Generation, VersionRow
 from scene_pipeline.database.versions import promote_version, version_of_generation
 from scene_pipeline.errors import LedgerError
@@ -21,7 +21,7 @@ async def answer_of(conn: Connection, order: FrameOrder, work: SceneWork) -> Gen
     known_id = await requests.answer_of_order(conn, work.project_id, work.ref.scene_id, order.token)
     if known_id is None:
         return None
-    known = await ledger.get_generation(conn, known_id)
+    known = await generations.get_generation(conn, known_id)
     return known if known.content_hash == work.content_hash else None
 
 
@@ -38,14 +38,14 @@ async def go_on_with(
     if known.state == "abandoned" or known.error_charge == "not_charged":
         return await _plan_again(conn, known)
     if known.state == "failed" and order.mode == "ensure" and scene.request is not None:
-        attempts = await ledger.count_attempts(
+        attempts = await generations.count_attempts(
             conn, work.project_id, work.ref.scene_id, known.content_hash
         )
         again = new_generation(order, scene, scene.request, f"attempt:{attempts}")
         planned = await ledger.plan_generation(conn, again)
         if planned is not None:
             return planned
-        before = await ledger.find_by_key(conn, again.idempotency_key)
+        before = await generations.find_by_key(conn, again.idempotency_key)
         # Never one that may have been paid: it would have been counted.
         if before is not None and (
             before.state != "failed" or before.error_charge == "not_charged"
@@ -66,8 +66,8 @@ async def _plan_again(conn: Connection, known: Generation) -> Generation:
     try:
         return await ledger.allow_resubmit(conn, known)
     except LedgerError:  # another worker planned this very instant: its generation serves us both
-        opened = await ledger.open_generation(conn, known.project_id, known.scene_id)
-        return opened or await ledger.get_generation(conn, known.id)
+        opened = await generations.open_generation(conn, known.project_id, known.scene_id)
+        return opened or await generations.get_generation(conn, known.id)
 
 
 async def _reuse(conn: Connection, work: SceneWork, version: VersionRow) -> SceneWork:

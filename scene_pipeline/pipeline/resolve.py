@@ -7,7 +7,7 @@ from them; the next run carries it out, after one more look into the provider's 
 from dataclasses import dataclass
 from datetime import datetime
 
-from scene_pipeline.database import ambiguity, ledger
+from scene_pipeline.database import ambiguity, generations
 from scene_pipeline.database.ambiguity import Verdict
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.projects import get_project, scene_states
@@ -56,7 +56,7 @@ async def resolve_lost_request(
         LedgerError: A run is working on the scene (code held_elsewhere).
     """
     project = await get_project(conn, project_key)
-    generation = await ledger.open_generation(conn, project.id, scene_id)
+    generation = await generations.open_generation(conn, project.id, scene_id)
     if generation is None or generation.state != "submitting":
         known = {state.scene_id for state in await scene_states(conn, project.id)}
         if generation is None and scene_id not in known:
@@ -72,7 +72,7 @@ async def resolve_lost_request(
                 " there is still something to decide.",
                 retryable=True,
             )
-        generation = await ledger.get_generation(conn, generation.id)
+        generation = await generations.get_generation(conn, generation.id)
         if generation.state != "submitting":
             raise _nothing_ambiguous(scene_id)
         decided = await _decide(conn, generation, verdict, decided_by)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import psycopg
 
-from scene_pipeline.database import ledger
+from scene_pipeline.database import generations
 from scene_pipeline.database.publishing import Publication, PublicationResult
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.database.versions import version_of_generation
@@ -90,15 +90,16 @@ async def _make(
     context: RunContext, publisher: Publisher, work: SceneWork, generation: Generation
 ) -> SceneOutcome:
     voice = SceneVoice(work.ref, context.emit)
-    already_paid = generation.cost_micros is not None
     async with _lock(context, generation, voice) as locked:
         generation = locked
+        is_paid_here = _is_paid_here(context, work, locked)
         if generation.state in ("planned", "submitting", "submitted"):
             generation = await generate(context, generation, voice)
         await context.tell(StageDone(work.ref, "generated_frame", generation_facts(generation)))
         if "scene_image" in context.order.stages and not generation.is_terminal:
             generation = await rehost(context, generation, voice)
         frame = await _frame(context, generation)
+        cost_usd = usd(generation.cost_micros if is_paid_here else 0)
         if generation.state == "failed":
             raise SceneError(
                 generation.error_message or "The picture was rejected.",
@@ -113,14 +114,13 @@ async def _make(
                 verdict = await _publish(publisher, generation, frame)
                 frame = await _frame(context, generation) or frame
                 if verdict not in ("written", "already"):
-                    return _superseded(work, frame, generation, verdict)
+                    return _superseded(work, frame, verdict, cost_usd)
             if frame.is_current:
                 await context.tell(StageDone(work.ref, "scene_start_frame", {}, frame))
     if generation.state == "superseded":
-        return _superseded(work, frame, generation, "prompt_changed")
-    cost = usd(0) if already_paid else usd(generation.cost_micros)
+        return _superseded(work, frame, "prompt_changed", cost_usd)
     note = _external_note(generation, frame)
-    return SceneOutcome(work.ref, "generated", frame, note, cost)
+    return SceneOutcome(work.ref, "generated", frame, note, cost_usd)
 
 
 def _external_note(generation: Generation, frame: FrameFacts | None) -> Failure | None:
@@ -160,7 +160,7 @@ async def _lock(
             raise LedgerError(message, code="held_elsewhere", retryable=True)
     try:
         async with services.pool.connection() as conn:
-            fresh = await ledger.get_generation(conn, generation.id)
+            fresh = await generations.get_generation(conn, generation.id)
         yield fresh
     finally:
         # Shielded: a cancelled run must not leave its lock behind on a connection that lives on.
@@ -174,7 +174,7 @@ async def _frame(context: RunContext, generation: Generation) -> FrameFacts | No
 
 
 def _superseded(
-    work: SceneWork, frame: FrameFacts | None, generation: Generation, verdict: str
+    work: SceneWork, frame: FrameFacts | None, verdict: str, cost_usd: Decimal
 ) -> SceneOutcome:
     what = {
         "scene_gone": "was removed from the document",
@@ -186,7 +186,7 @@ def _superseded(
         " a version, and the document was left alone.",
         next_action="Run again to make a frame for what the document says now.",
     )
-    return SceneOutcome(work.ref, "stale", frame, failure, cost_usd=usd(generation.cost_micros))
+    return SceneOutcome(work.ref, "stale", frame, failure, cost_usd)
 
 
 def _failed(work: SceneWork, error: ScenePipelineError, cost_usd: Decimal) -> SceneOutcome:
@@ -198,6 +198,13 @@ def _failed(work: SceneWork, error: ScenePipelineError, cost_usd: Decimal) -> Sc
     return SceneOutcome(work.ref, status, work.current, failure_of(error), cost_usd)
 
 
+def _is_paid_here(context: RunContext, work: SceneWork, locked: Generation) -> bool:
+    """Whether what the generation costs is this run's: not paid before, nor by a run waited for."""
+    if work.generation is None or work.generation.cost_micros is not None:
+        return False
+    return locked.cost_micros is None or locked.run_id == context.order.run_id
+
+
 async def _spent(context: RunContext, work: SceneWork) -> Decimal:
     """What this run has spent on a scene that then failed."""
     before = work.generation
@@ -205,7 +212,7 @@ async def _spent(context: RunContext, work: SceneWork) -> Decimal:
         return usd(0)
     try:
         async with context.services.pool.connection() as conn:
-            now = await ledger.get_generation(conn, before.id)
+            now = await generations.get_generation(conn, before.id)
     except psycopg.Error:
         return usd(0)  # the ledger is what counts; this figure is only shown
     return usd(now.cost_micros)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from scene_pipeline.database import budgets, ledger
+from scene_pipeline.database import budgets, generations, ledger
 from scene_pipeline.database.budgets import BudgetState, Cap
 from scene_pipeline.database.rows import Connection, Generation
 from scene_pipeline.drill.standin.server import FalStandIn
@@ -61,7 +61,7 @@ def test_eight_workers_and_fifty_scenes_share_a_cap_for_ten(fal_studio: Studio) 
         random.Random(number).shuffle(order)  # noqa: S311  # not a secret
         await start.wait()
         for generation_id in order:
-            generation = await ledger.get_generation(conn, generation_id)
+            generation = await generations.get_generation(conn, generation_id)
             if generation.state != "planned":
                 continue
             try:
@@ -145,7 +145,7 @@ def test_balances_add_up_after_any_sequence_of_payments(seed: int, fal_studio: S
         nonlocal spent
         conn = await connect(fal_studio)
         for _ in range(120):
-            generation = await ledger.get_generation(conn, chance.choice(waiting))
+            generation = await generations.get_generation(conn, chance.choice(waiting))
             if generation.id in reserved:
                 # What is metered may also be more than was estimated.
                 cost = chance.choice([0, 1, reserved[generation.id], 2 * reserved[generation.id]])

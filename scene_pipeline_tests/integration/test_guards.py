@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from scene_pipeline.database.ledger import get_generation
+from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.versions import record_version
 from scene_pipeline.pipeline.failpoints import arm

@@ -159,6 +159,8 @@ def test_two_runs_at_once_pay_once(fal: FalStandIn, fal_studio: Studio) -> None:
     assert len(runs) == 2
     assert all(set(run.statuses.values()) <= {"generated", "kept"} for run in runs)
     assert len(fal.meter.accepted) == 8
+    told = sum(outcome.cost_usd for run in runs for outcome in run.outcomes.values())
+    assert told == 8 * Decimal("0.003"), "what one run paid is not counted by the other as well"
     assert_invariants(fal_studio)
 
 

@@ -6,7 +6,7 @@ from typing import LiteralString
 
 import pytest
 
-from scene_pipeline.database.ledger import get_generation
+from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.database.versions import list_versions, promote_version, record_version
 from scene_pipeline.pipeline.services import Services

@@ -1,0 +1,62 @@
+"""Reading the rows of the ledger.
+
+Belongs here: questions about generations. Does not belong here: moving them on (`ledger`,
+`ambiguity`, `versions`).
+"""
+
+from uuid import UUID
+
+from scene_pipeline.database.rows import GENERATION_COLUMNS, OPEN, Connection, Generation
+from scene_pipeline.errors import LedgerError
+
+
+async def get_generation(conn: Connection, generation_id: UUID) -> Generation:
+    """Read one row.
+
+    Raises:
+        LedgerError: There is no such row.
+    """
+    cursor = await conn.execute(
+        f"SELECT {GENERATION_COLUMNS} FROM generations WHERE id = %s",
+        (generation_id,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        message = f"Generation {generation_id} does not exist."
+        raise LedgerError(message, code="generation_missing")
+    return Generation(**row)
+
+
+async def find_by_key(conn: Connection, idempotency_key: str) -> Generation | None:
+    """The row that stands for exactly this request, if it was ever planned."""
+    cursor = await conn.execute(
+        f"SELECT {GENERATION_COLUMNS} FROM generations WHERE idempotency_key = %s",
+        (idempotency_key,),
+    )
+    row = await cursor.fetchone()
+    return Generation(**row) if row else None
+
+
+async def open_generation(conn: Connection, project_id: UUID, scene_id: str) -> Generation | None:
+    """The one generation of a scene that is not finished, if there is one."""
+    cursor = await conn.execute(
+        f"SELECT {GENERATION_COLUMNS} FROM generations"
+        f" WHERE project_id = %s AND scene_id = %s AND {OPEN}",
+        (project_id, scene_id),
+    )
+    row = await cursor.fetchone()
+    return Generation(**row) if row else None
+
+
+async def count_attempts(
+    conn: Connection, project_id: UUID, scene_id: str, content_hash: str
+) -> int:
+    """How many first-frame generations of this content failed after they may have been paid."""
+    cursor = await conn.execute(
+        "SELECT count(*) AS n FROM generations WHERE project_id = %s AND scene_id = %s"
+        " AND content_hash = %s AND (token = '' OR token LIKE 'attempt:%%')"
+        " AND state = 'failed' AND error_charge IS DISTINCT FROM 'not_charged'",
+        (project_id, scene_id, content_hash),
+    )
+    row = await cursor.fetchone()
+    return int(row["n"]) if row else 0
