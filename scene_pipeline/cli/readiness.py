@@ -24,6 +24,10 @@ _QUERY = """
   instance { daemonHealth { allDaemonStatuses { required healthy } } }
 }
 """
+_RELOAD = """
+mutation { reloadRepositoryLocation(repositoryLocationName: "scene_pipeline") { __typename } }
+"""
+"""The name is workspace.yaml's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +47,33 @@ def dagster_url(settings: Settings) -> str:
 
 def dagster_state(settings: Settings) -> DagsterState:
     """Ask the webserver; one that does not answer is simply not ready."""
+    data = _ask(settings, _QUERY)
+    return DagsterState(is_ready=False) if data is None else _state(data)
+
+
+def reload_code_location(settings: Settings) -> None:
+    """Ask Dagster to start the process of the code location again.
+
+    Its code server notices that this process died (killed for memory, say), but starts another one
+    only when asked to: until then nothing is launched or retried.
+    """
+    _ask(settings, _RELOAD)
+
+
+def _ask(settings: Settings, query: str) -> dict[str, Any] | None:
     connection = HTTPConnection(HOST, settings.dagster_port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request(
-            "POST", "/graphql", json.dumps({"query": _QUERY}), {"Content-Type": "application/json"}
+            "POST", "/graphql", json.dumps({"query": query}), {"Content-Type": "application/json"}
         )
         answer = connection.getresponse()
         told = json.loads(answer.read(_MAX_ANSWER_BYTES)) if answer.status == 200 else {}
     except (OSError, HTTPException, ValueError):
-        return DagsterState(is_ready=False)
+        return None
     finally:
         connection.close()
     data = told.get("data") if isinstance(told, dict) else None
-    return _state(data) if isinstance(data, dict) else DagsterState(is_ready=False)
+    return data if isinstance(data, dict) else None
 
 
 def check_dagster_port(settings: Settings) -> None:

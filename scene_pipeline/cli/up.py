@@ -25,7 +25,13 @@ from scene_pipeline.cli.dagster_home import (
     prepare_dagster_home,
     shipped_file,
 )
-from scene_pipeline.cli.readiness import HOST, check_dagster_port, dagster_state, dagster_url
+from scene_pipeline.cli.readiness import (
+    HOST,
+    check_dagster_port,
+    dagster_state,
+    dagster_url,
+    reload_code_location,
+)
 from scene_pipeline.cli.session import open_databases
 from scene_pipeline.cli.terminal import Terminal, command, plain, shown_path
 from scene_pipeline.cli.up_record import RunningUp, claim, write_record
@@ -42,6 +48,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 0.5
+LOCATION_CHECK_SECONDS = 15.0
+"""How often it is looked whether the code location still loads."""
 DATABASE_STOP_SECONDS = 2.5
 """The embedded database goes a second after its last user; another command may be one."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -236,10 +244,15 @@ def _watch(
     children: list[Child],
     stop: threading.Event,
 ) -> None:
-    """Stay until a stop is asked for; the embedded database is started again where it died."""
+    """Stay until a stop is asked for; database and code location are started again if they died."""
+    look_at = time.monotonic() + LOCATION_CHECK_SECONDS
     with ExitStack() as claims:
         while not stop.wait(WATCH_SECONDS):
             _check_children(children)
+            if time.monotonic() >= look_at:
+                look_at = time.monotonic() + LOCATION_CHECK_SECONDS
+                if dagster_state(settings).load_error is not None:
+                    reload_code_location(settings)
             for child in children:
                 child.bound_log()
             if settings.uses_embedded_database and not embedded.is_running(settings.home_directory):
