@@ -5,7 +5,7 @@ Belongs here: what is enforced everywhere. Does not belong here: servers, which 
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ pytest_plugins = [
     "scene_pipeline_tests.standins.embedded_servers",
 ]
 
+REQUIRE_ALL = "SCENE_PIPELINE_TEST_REQUIRE_ALL"
+"""Set where every part is there, as in continuous integration: nothing may be skipped then."""
 TIERS = ("unit", "contract", "integration", "defs", "end_to_end")
 SERVERLESS_TIERS = ("unit",)
 SERVER_MODULES = "scene_pipeline_tests.standins."
@@ -32,6 +34,23 @@ class _Connections:
     """What the running test may connect to."""
 
     is_loopback_allowed = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything is required, a test that skips itself has failed."""
+    report = yield
+    if os.environ.get(REQUIRE_ALL):
+        refuse_skip(report)
+    return report
+
+
+def refuse_skip(report: pytest.TestReport) -> None:
+    """Turn a skip into a failure that keeps its reason."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{REQUIRE_ALL} is set, and this test was left out: {reason}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,10 +6,9 @@ must be committed before anything is sent to a provider.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, LiteralString
-from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 from psycopg.types.json import Jsonb
@@ -24,64 +23,8 @@ from scene_pipeline.database.rows import (
     Connection,
     Generation,
     GenerationState,
-    NewGeneration,
 )
 from scene_pipeline.errors import ChargeVerdict, LedgerError, SceneError
-
-_JSON_FIELDS = frozenset({"content", "parameters"})
-_NEW_NAMES = tuple(f.name for f in fields(NewGeneration))
-_INSERT = (
-    f"INSERT INTO generations ({', '.join(_NEW_NAMES)})"
-    f" VALUES ({', '.join(f'%({name})s' for name in _NEW_NAMES)})"
-    f" ON CONFLICT DO NOTHING RETURNING {GENERATION_COLUMNS}"
-)
-
-
-async def plan_generation(conn: Connection, new: NewGeneration) -> Generation | None:
-    """Write the intention to make a picture; nothing is paid by it.
-
-    Returns:
-        The new row, or None where the same request or another open one of the scene exists.
-    """
-    values: dict[str, Any] = {
-        name: Jsonb(dict(getattr(new, name))) if name in _JSON_FIELDS else getattr(new, name)
-        for name in _NEW_NAMES
-    }
-    cursor = await conn.execute(_INSERT, values)
-    row = await cursor.fetchone()
-    return Generation(**row) if row else None
-
-
-async def abandon_unpaid(conn: Connection, generation_id: UUID, reason: str) -> bool:
-    """Give up a planned generation that nothing was sent for; False when it has moved on."""
-    cursor = await conn.execute(
-        "UPDATE generations SET state = 'abandoned', error_code = 'abandoned', error_message = %s,"
-        " finished_at = now(), updated_at = now() WHERE id = %s AND state = 'planned'",
-        (reason, generation_id),
-    )
-    return cursor.rowcount == 1
-
-
-async def reprice_unsent(
-    conn: Connection,
-    generation: Generation,
-    *,
-    estimated_micros: int,
-    unit: str | None,
-    unit_price_usd: Decimal | None,
-) -> Generation:
-    """Give a planned generation today's price; it is frozen only when its payment is permitted.
-
-    Returns:
-        The row as it is now; as it was where another worker has moved it on.
-    """
-    cursor = await conn.execute(
-        "UPDATE generations SET estimated_micros = %s, unit = %s, unit_price_usd = %s,"
-        f" updated_at = now() WHERE id = %s AND state = 'planned' RETURNING {GENERATION_COLUMNS}",
-        (estimated_micros, unit, unit_price_usd, generation.id),
-    )
-    row = await cursor.fetchone()
-    return Generation(**row) if row else generation
 
 
 async def _move(

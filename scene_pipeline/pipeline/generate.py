@@ -31,6 +31,7 @@ from scene_pipeline.pipeline.run_context import (
     SceneVoice,
     database_age_seconds,
     image_request,
+    submission_of,
 )
 from scene_pipeline.providers.base import GenerationResult, ImageProvider, Submission
 from scene_pipeline.providers.prices import metered_cost_micros
@@ -213,23 +214,6 @@ async def _collect(
         )
     failpoint("after_completed")
     return completed
-
-
-def submission_of(generation: Generation) -> Submission:
-    """The provider's handle on a request, as it was persisted.
-
-    Raises:
-        LedgerError: The row has no request id, so it was never submitted.
-    """
-    if generation.request_id is None:
-        message = f"Generation {generation.id} was never submitted."
-        raise LedgerError(message)
-    return Submission(
-        request_id=generation.request_id,
-        status_url=generation.status_url,
-        response_url=generation.response_url,
-        cancel_url=generation.cancel_url,
-    )
 
 
 def result_record(result: GenerationResult) -> dict[str, Any]:

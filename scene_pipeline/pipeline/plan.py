@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import groupby
 from uuid import UUID
 
-from scene_pipeline.database import generations, ledger, requests
+from scene_pipeline.database import generations, intentions, requests
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
 from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
@@ -134,11 +134,11 @@ async def _resume(
     if generation.state == "planned" and scene.request is not None:
         wanted = new_generation(order, scene, scene.request, generation.token)
         if wanted.idempotency_key != generation.idempotency_key:
-            await ledger.abandon_unpaid(
+            await intentions.abandon_unpaid(
                 conn, generation.id, "The scene or its settings changed before anything was sent."
             )
             return await _generate(conn, order, scene, work, token=generation.token)
-        generation = await ledger.reprice_unsent(
+        generation = await intentions.reprice_unsent(
             conn,
             generation,
             estimated_micros=wanted.estimated_micros,
@@ -174,7 +174,7 @@ async def _generate(
     if token is None:
         token = f"request:{request.id}" if request is not None else order.token
     new = new_generation(order, scene, scene.request, token)
-    generation = await ledger.plan_generation(conn, new)
+    generation = await intentions.plan_generation(conn, new)
     if generation is None:
         known = await generations.find_by_key(conn, new.idempotency_key)
         if known is None:  # another worker opened one this instant: it satisfies the request

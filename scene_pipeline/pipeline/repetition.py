@@ -6,7 +6,7 @@ Belongs here: going on with a known generation. Does not belong here: a scene's 
 
 from dataclasses import replace
 
-from scene_pipeline.database import generations, ledger, requests
+from scene_pipeline.database import generations, intentions, ledger, requests
 from scene_pipeline.database.rows import Connection, Generation, VersionRow
 from scene_pipeline.database.versions import promote_version, version_of_generation
 from scene_pipeline.errors import LedgerError
@@ -42,7 +42,7 @@ async def go_on_with(
             conn, work.project_id, work.ref.scene_id, known.content_hash
         )
         again = new_generation(order, scene, scene.request, f"attempt:{attempts}")
-        planned = await ledger.plan_generation(conn, again)
+        planned = await intentions.plan_generation(conn, again)
         if planned is not None:
             return planned
         before = await generations.find_by_key(conn, again.idempotency_key)

@@ -12,8 +12,7 @@ from typing import Any, Final
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import FetchError, ImageError, ProviderError
 from scene_pipeline.media.images import InspectedImage
-from scene_pipeline.pipeline.generate import submission_of
-from scene_pipeline.pipeline.run_context import image_request
+from scene_pipeline.pipeline.run_context import image_request, submission_of
 from scene_pipeline.pipeline.services import Services
 
 Tell = Callable[[str], Awaitable[None]]

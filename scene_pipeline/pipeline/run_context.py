@@ -9,7 +9,7 @@ from decimal import Decimal
 from scene_pipeline.database.budgets import Cap
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import ProviderError
+from scene_pipeline.errors import LedgerError, ProviderError
 from scene_pipeline.pipeline.facts import micros
 from scene_pipeline.pipeline.orders import (
     Failure,
@@ -23,7 +23,7 @@ from scene_pipeline.pipeline.orders import (
 )
 from scene_pipeline.pipeline.retrying import DatabasePatience
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.providers.base import ImageRequest
+from scene_pipeline.providers.base import ImageRequest, Submission
 
 
 @dataclass
@@ -116,6 +116,23 @@ def image_request(generation: Generation) -> ImageRequest:
         guidance=parameters.get("guidance"),
         output_format=parameters.get("output_format") or "jpeg",
         arguments=parameters.get("arguments") or {},
+    )
+
+
+def submission_of(generation: Generation) -> Submission:
+    """The provider's handle on a request, as it was persisted.
+
+    Raises:
+        LedgerError: The row has no request id, so it was never submitted.
+    """
+    if generation.request_id is None:
+        message = f"Generation {generation.id} was never submitted."
+        raise LedgerError(message)
+    return Submission(
+        request_id=generation.request_id,
+        status_url=generation.status_url,
+        response_url=generation.response_url,
+        cancel_url=generation.cancel_url,
     )
 
 

@@ -1,10 +1,16 @@
 import os
 import socket
+from typing import Literal
 
 import pytest
 
 from scene_pipeline.settings import load_settings
-from scene_pipeline_tests.conftest import ForbiddenConnectionError, _is_loopback, tier_complaint
+from scene_pipeline_tests.conftest import (
+    ForbiddenConnectionError,
+    _is_loopback,
+    refuse_skip,
+    tier_complaint,
+)
 
 
 def test_a_unit_test_that_asks_for_a_database_fails_the_collection() -> None:
@@ -45,3 +51,17 @@ def test_only_this_machine_counts_as_loopback(host: str, *, expected: bool) -> N
 def test_no_variable_of_the_developers_shell_reaches_the_settings() -> None:
     assert not {"DATABASE_URL", "FAL_KEY", "S3_BUCKET", "DAGSTER_HOME"} & set(os.environ)
     assert load_settings().database_url is None
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [("skipped", "failed"), ("passed", "passed")])
+def test_where_everything_is_required_a_skip_is_a_failure(
+    outcome: Literal["passed", "skipped"], expected: str
+) -> None:
+    report = pytest.TestReport(
+        "x", ("x", 1, "x"), {}, outcome, ("x", 1, "Skipped: no chromium"), "setup"
+    )
+
+    refuse_skip(report)
+
+    assert report.outcome == expected
+    assert "no chromium" in str(report.longrepr)
