@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import dagster as dg
 
 from scene_pipeline.defs.frames import build_frames_asset
-from scene_pipeline.defs.jobs import frames_job, storyboard_job
+from scene_pipeline.defs.jobs import JOBS
 from scene_pipeline.defs.resources import PipelineResource
-from scene_pipeline.defs.sensors import dead_runs, stale_storyboards
+from scene_pipeline.defs.schedules import SCHEDULES
+from scene_pipeline.defs.sensors import SENSORS
 from scene_pipeline.defs.storyboard import storyboard
 from scene_pipeline.errors import ConfigurationError
 from scene_pipeline.settings import Settings, load_settings
@@ -26,8 +27,9 @@ def build_definitions(*, resources: Mapping[str, object] | None = None) -> dg.De
     """
     return dg.Definitions(
         assets=[build_frames_asset(_scenes_per_run()), storyboard],
-        jobs=[frames_job, storyboard_job],
-        sensors=[stale_storyboards, dead_runs],
+        jobs=JOBS,
+        sensors=SENSORS,
+        schedules=SCHEDULES,
         resources={"pipeline": PipelineResource(), **(resources or {})},
         # Runs from the UI use the implicit job, which takes the location's executor: a run is one
         # process, since each further one costs 2.5 to 4 s of imports.

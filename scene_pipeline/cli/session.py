@@ -4,7 +4,6 @@ Belongs here: opening in the right order, and telling a lost database in one sen
 belong here: Dagster's side (`cli.dagster_home`).
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -49,14 +48,10 @@ def in_database(url: str, work: "Callable[[Connection], Awaitable[T]]") -> T:
     """
     import psycopg  # noqa: PLC0415  # where used
 
-    from scene_pipeline.database.session import open_pool  # noqa: PLC0415
-
-    async def connected() -> T:
-        async with open_pool(url, max_size=1) as pool, pool.connection() as conn:
-            return await work(conn)
+    from scene_pipeline.database import session  # noqa: PLC0415
 
     try:
-        return asyncio.run(connected())
+        return session.in_database(url, work)
     except psycopg.OperationalError as error:
         reason = (str(error).splitlines() or ["no answer"])[0].rstrip(".")
         raise DatabaseError(

@@ -148,25 +148,42 @@ async def save_master_json(
     return int(row["revision"]) if row else None
 
 
+_IS_NEWS: LiteralString = (
+    "(s.content_hash IS DISTINCT FROM excluded.content_hash OR s.retired_at IS NOT NULL"
+    " OR EXISTS (SELECT 1 FROM scene_images i WHERE i.project_id = s.project_id"
+    "   AND i.scene_id = s.scene_id AND i.is_current"
+    "   AND i.storage_url IS DISTINCT FROM %(start_frame)s))"
+)
+"""Whether a document says something new of a scene: its content, its return, or a lost URL."""
+
+
 async def synchronise_scenes(
     conn: Connection, project_id: UUID, revision: int, scenes: Sequence[SceneRow]
 ) -> None:
     """Make the table `scenes` say what the document of this revision says.
 
-    Scenes that are gone are retired, never deleted; one that comes back is taken up again.
+    Scenes that are gone are retired, never deleted; one that comes back is taken up again. What is
+    new, says something else about its picture or lost its URL becomes due for the sensor of
+    changes, in the same transaction: a crash cannot come between noticing and doing.
     """
     async with conn.transaction():
         cursor = conn.cursor()
         await cursor.executemany(
             "INSERT INTO scenes AS s (project_id, scene_id, position, scene_prompt, content,"
-            " content_hash, problem_code, problem_message, planned_revision)"
-            " VALUES (%(project_id)s, %(scene_id)s, %(position)s, %(scene_prompt)s, %(content)s,"
-            " %(content_hash)s, %(problem_code)s, %(problem_message)s, %(revision)s)"
+            " content_hash, problem_code, problem_message, continuity_group, planned_revision,"
+            " wanted_at) VALUES (%(project_id)s, %(scene_id)s, %(position)s, %(scene_prompt)s,"
+            " %(content)s, %(content_hash)s, %(problem_code)s, %(problem_message)s,"
+            " %(continuity_group)s, %(revision)s, now())"
             " ON CONFLICT (project_id, scene_id) DO UPDATE SET position = excluded.position,"
             " scene_prompt = excluded.scene_prompt, content = excluded.content,"
             " content_hash = excluded.content_hash, problem_code = excluded.problem_code,"
-            " problem_message = excluded.problem_message, retired_at = NULL,"
-            " planned_revision = excluded.planned_revision"
+            " problem_message = excluded.problem_message,"
+            " continuity_group = excluded.continuity_group, retired_at = NULL,"
+            " planned_revision = excluded.planned_revision,"
+            " content_changed_at = CASE WHEN s.content_hash IS DISTINCT FROM excluded.content_hash"
+            "   THEN now() ELSE s.content_changed_at END,"
+            f" wanted_at = CASE WHEN {_IS_NEWS} THEN now() ELSE s.wanted_at END,"
+            f" want_attempts = CASE WHEN {_IS_NEWS} THEN 0 ELSE s.want_attempts END"
             " WHERE s.planned_revision <= excluded.planned_revision",
             [
                 {
@@ -178,7 +195,9 @@ async def synchronise_scenes(
                     "content_hash": scene.content_hash,
                     "problem_code": scene.problem_code,
                     "problem_message": scene.problem_message,
+                    "continuity_group": scene.continuity_group,
                     "revision": revision,
+                    "start_frame": scene.start_frame,
                 }
                 for scene in scenes
             ],

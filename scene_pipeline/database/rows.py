@@ -3,7 +3,7 @@
 Belongs here: frozen values with the columns' own names. Does not belong here: SQL and decisions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -57,6 +57,9 @@ class SceneRow:
     content_hash: str | None
     problem_code: str | None = None
     problem_message: str | None = None
+    continuity_group: str | None = None
+    start_frame: str | None = None
+    """The URL that the document carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ class SceneState:
     locked: bool
     problem_code: str | None
     problem_message: str | None
+    continuity_group: str | None
+    content_changed_at: datetime
+    wanted_at: datetime | None
+    want_attempts: int
+    auto_refresh: bool
     state: Literal[
         "invalid",
         "ambiguous",
@@ -86,6 +94,9 @@ class SceneState:
         "current",
     ]
     stale_causes: list[str] | None
+    is_chosen: bool
+    """Whether somebody chose the current version by hand for what the document says now, although
+    it was made from something else."""
     image_id: UUID | None
     version: int | None
     storage_url: str | None
@@ -94,6 +105,9 @@ class SceneState:
     generated_at: datetime | None
     current_generation_id: UUID | None
     current_content_hash: str | None
+    current_content: Mapping[str, Any] | None
+    current_request_hash: str | None
+    current_seed: int | None
     open_generation_id: UUID | None
     open_state: GenerationState | None
     last_generation_id: UUID | None
@@ -101,6 +115,7 @@ class SceneState:
     last_content_hash: str | None
     last_error_retryable: bool | None
     last_error_charge: Literal["charged", "not_charged", "unknown"] | None
+    last_flagged_input: Literal["prompt", "reference", "output"] | None
     error_code: str | None
     error_message: str | None
     error_next_action: str | None
@@ -174,6 +189,11 @@ class Generation:
     external_expires_at: datetime | None
     image: Mapping[str, Any] | None
     thumbnail: bytes | None = field(repr=False)
+    image_count: int
+    reference_images: Sequence[Mapping[str, Any]]
+    rung: int
+    flagged_input: Literal["prompt", "reference", "output"] | None
+    reused_image_id: UUID | None
     estimated_micros: int
     unit: str | None
     unit_price_usd: Decimal | None

@@ -4,11 +4,13 @@ Belongs here: the choice between the embedded server and the user's, reachabilit
 that every connection of the application gets. Does not belong here: SQL of the application.
 """
 
+import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -21,6 +23,8 @@ from scene_pipeline.database.embedded.layout import APPLICATION_DATABASE, DAGSTE
 from scene_pipeline.database.urls import application_url, dagster_url, redacted
 from scene_pipeline.errors import ConfigurationError, DatabaseError
 from scene_pipeline.settings import Settings
+
+T = TypeVar("T")
 
 MINIMUM_MAJOR = 15
 CONNECT_TIMEOUT_SECONDS = 4
@@ -138,6 +142,24 @@ def connect(url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connectio
         ) from error
     with connection:
         yield connection
+
+
+def in_database(url: str, work: Callable[[AsyncConnection[DictRow]], Awaitable[T]]) -> T:
+    """Do some work on one connection of the application's kind, from synchronous code.
+
+    Args:
+        url: `postgresql://...`.
+        work: Called outside of a transaction; what it leaves open is committed at the end.
+
+    Raises:
+        psycopg.OperationalError: The database could not be reached, or was lost.
+    """
+
+    async def connected() -> T:
+        async with open_pool(url, max_size=1) as pool, pool.connection() as conn:
+            return await work(conn)
+
+    return asyncio.run(connected())
 
 
 def check_server(url: str) -> str:

@@ -18,3 +18,6 @@ storyboard_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets("storyboard"),
     description="The contact sheet of a project.",
 )
+
+JOBS = (frames_job, storyboard_job)
+"""All jobs of the code location."""

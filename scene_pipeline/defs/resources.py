@@ -9,10 +9,10 @@ never the code location.
 """
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 
@@ -22,8 +22,12 @@ from scene_pipeline.storage.base import ObjectStore
 from scene_pipeline.storage.registry import build_store, parse_storage_url
 
 if TYPE_CHECKING:
+    from scene_pipeline.database.rows import Connection
     from scene_pipeline.pipeline.background import BackgroundStream
+    from scene_pipeline.pipeline.services import Services
     from scene_pipeline.pipeline.storyboard import StoryboardFacts
+
+T = TypeVar("T")
 
 Observer = Callable[[StreamEvent], None]
 """Called in the run's thread for every event of the stream; must return at once."""
@@ -56,16 +60,34 @@ class PipelineRuntime:
 
     def make_storyboard(self, project_key: str, run_id: str) -> "StoryboardFacts":
         """Draw, store and record the contact sheet of a project."""
-        from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
-        from scene_pipeline.pipeline.storyboard import make_storyboard  # noqa: PLC0415
+        from scene_pipeline.pipeline.storyboard import make_storyboard  # noqa: PLC0415  # heavy
 
-        async def draw() -> "StoryboardFacts":
+        return self.with_services(
+            lambda services: make_storyboard(project_key, services, run_id=run_id)
+        )
+
+    def in_database(self, work: "Callable[[Connection], Awaitable[T]]") -> "T":
+        """Do some work on one connection, as a sensor's tick does.
+
+        Raises:
+            psycopg.OperationalError: It cannot be read: the tick fails visibly, for a database that
+                is down must never look like one in which nothing is due.
+        """
+        from scene_pipeline.database.session import in_database  # noqa: PLC0415  # psycopg
+
+        return in_database(self.database_url, work)
+
+    def with_services(self, work: "Callable[[Services], Awaitable[T]]") -> "T":
+        """Do some work with everything a use case is given, as an op of upkeep does."""
+        from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
+
+        async def opened() -> "T":
             async with open_services(
                 self.settings, self.database_url, store=self._store()
             ) as services:
-                return await make_storyboard(project_key, services, run_id=run_id)
+                return await work(services)
 
-        return asyncio.run(draw())
+        return asyncio.run(opened())
 
     def stale_storyboards(self, limit: int) -> Sequence[tuple[str, str]]:
         """Projects whose frames changed since their last sheet, with a fingerprint of them."""

@@ -126,6 +126,8 @@ def _scene_row(document: ProjectDocument, scene: Scene, defaults: RequestDefault
         scene_prompt=scene.prompt,
         content=content_parts(request),
         content_hash=request.content_hash,
+        continuity_group=scene.continuity_group,
+        start_frame=scene.start_frame,
     )
 
 

@@ -11,7 +11,7 @@ being used (offline, because there is no key), that provider's own default takes
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from scene_pipeline.errors import UsageError
 from scene_pipeline.scenes.document import GenerationOptions, ProjectDocument, Scene
@@ -21,6 +21,12 @@ from scene_pipeline.scenes.prompts import EXPANSION_VERSION, expand_prompt
 from scene_pipeline.scenes.sizes import ImageSize, parse_size
 
 T = TypeVar("T")
+
+SeedPolicy = Literal["random", "fixed", "reuse", "increment"]
+"""Where a seed comes from that nobody gave. random: derived from the request's key, another one for
+every new version. fixed: derived from project and scene, the same for ever. reuse: the current
+version's. increment: the current version's, plus one."""
+MAX_CANDIDATES = 8
 
 PROVIDER_OF_BARE_MODELS = "fal"
 """Whom a document means that names a model and no provider."""
@@ -46,7 +52,15 @@ class RequestOverrides:
     model: str | None = None
     image_size: str | None = None
     seed: int | None = None
+    seed_policy: SeedPolicy | None = None
     steps: int | None = None
+    candidates: int | None = None
+    """Pictures to ask for at once, 1 to `MAX_CANDIDATES`; each becomes a version."""
+    references: tuple[str, ...] | None = None
+    """Reference pictures in the place of the document's."""
+    prompt: str | None = None
+    """Takes the place of the scene's own words; style and characters stay around it. Like a suffix,
+    it changes what is sent and not the content hash."""
     prompt_suffix: str | None = None
     """Added to the prompt that is sent. It changes the request and is recorded with it, but not the
     content hash: that speaks of the document alone, or the new version would be stale at once."""

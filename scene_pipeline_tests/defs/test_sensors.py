@@ -5,7 +5,8 @@ import dagster as dg
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_storyboard
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline.defs.sensors import dead_runs, stale_storyboards
+from scene_pipeline.defs.sensors.dead_runs import dead_runs
+from scene_pipeline.defs.sensors.stale_storyboards import stale_storyboards
 from scene_pipeline_tests.films import Studio, film
 
 

@@ -1,12 +1,7 @@
-"""What happens by itself: contact sheets follow their frames, and killed runs are closed.
-
-Belongs here: when a job is launched. Does not belong here: anything that spends money, and any
-read that is not one indexed query.
-"""
+"""Contact sheets follow their frames."""
 
 import dagster as dg
 
-from scene_pipeline.defs.dead_runs import end_dead_runs
 from scene_pipeline.defs.jobs import storyboard_job
 from scene_pipeline.defs.metadata import PROJECT_TAG, SHEET_TAG
 from scene_pipeline.defs.partitions import projects
@@ -54,20 +49,6 @@ def stale_storyboards(
     return dg.SensorResult(
         run_requests=requests, dynamic_partitions_requests=[projects.build_add_request(keys)]
     )
-
-
-@dg.sensor(
-    # It launches nothing; the job is named because a sensor without one has no place in the UI.
-    job=storyboard_job,
-    minimum_interval_seconds=60,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-)
-def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Closes runs whose process was killed, which Dagster's default launcher would never notice."""
-    ended = end_dead_runs(context.instance)
-    if not ended:
-        return dg.SkipReason("Every open run of this machine has its process.")
-    return dg.SkipReason(f"Ended {len(ended)} runs whose process is gone: {', '.join(ended)}.")
 
 
 def _sheet_request(

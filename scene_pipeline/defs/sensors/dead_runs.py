@@ -1,0 +1,20 @@
+"""Runs whose process was killed are closed, so that their work can be taken up again."""
+
+import dagster as dg
+
+from scene_pipeline.defs.dead_runs import end_dead_runs
+from scene_pipeline.defs.jobs import frames_job
+
+
+@dg.sensor(
+    # It launches nothing; the job is named because a sensor without one has no place in the UI.
+    job=frames_job,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Closes runs whose process was killed, which Dagster's default launcher would never notice."""
+    ended = end_dead_runs(context.instance)
+    if not ended:
+        return dg.SkipReason("Every open run of this machine has its process.")
+    return dg.SkipReason(f"Ended {len(ended)} runs whose process is gone: {', '.join(ended)}.")
