@@ -8,14 +8,14 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from scene_pipeline.defs.environment import settings_at_load
 from scene_pipeline.defs.frames import build_frames_asset
-from scene_pipeline.defs.jobs import JOBS
+from scene_pipeline.defs.jobs import frames_job, storyboard_job
 from scene_pipeline.defs.resources import PipelineResource
 from scene_pipeline.defs.schedules import SCHEDULES
 from scene_pipeline.defs.sensors import SENSORS
 from scene_pipeline.defs.storyboard import storyboard
-from scene_pipeline.errors import ConfigurationError
-from scene_pipeline.settings import Settings, load_settings
+from scene_pipeline.defs.upkeep import UPKEEP_JOBS
 
 
 def build_definitions(*, resources: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -26,8 +26,8 @@ def build_definitions(*, resources: Mapping[str, object] | None = None) -> dg.De
             `PipelineRuntime`.
     """
     return dg.Definitions(
-        assets=[build_frames_asset(_scenes_per_run()), storyboard],
-        jobs=JOBS,
+        assets=[build_frames_asset(settings_at_load().scenes_per_run), storyboard],
+        jobs=[frames_job, storyboard_job, *UPKEEP_JOBS],
         sensors=SENSORS,
         schedules=SCHEDULES,
         resources={"pipeline": PipelineResource(), **(resources or {})},
@@ -35,17 +35,6 @@ def build_definitions(*, resources: Mapping[str, object] | None = None) -> dg.De
         # process, since each further one costs 2.5 to 4 s of imports.
         executor=dg.in_process_executor,
     )
-
-
-def _scenes_per_run() -> int:
-    """The size of a backfill's runs, or its default where the environment cannot be used.
-
-    A bad variable then fails every run with its own sentence, instead of taking the UI away.
-    """
-    try:
-        return load_settings().scenes_per_run
-    except ConfigurationError:
-        return int(Settings.model_fields["scenes_per_run"].default)
 
 
 defs = build_definitions()

@@ -12,7 +12,8 @@
         |-- FetchError                  a given URL could not be fetched, or must not be
         |-- ImageError                  the bytes are not a picture that we accept
         |-- StorageError                the object store refused or failed
-        |-- BudgetError                 a cap stands in the way
+        |-- BlockedError                something else must come first; nothing was sent or paid
+        |   `-- BudgetError             a cap stands in the way
         `-- LedgerError                 the ledger's lock or row was lost to somebody else
 
 Every error says what happened to what (`message`), under a stable `code`, and what to do next
@@ -135,12 +136,16 @@ class SceneError(ScenePipelineError):
 ChargeVerdict = Literal["charged", "not_charged", "unknown"]
 """What an error proves about the money: only "not_charged" gives the reservation back."""
 
+FlaggedInput = Literal["prompt", "reference", "output"]
+"""What a content check objected to: the words, a picture that was sent along, or what was made."""
+
 
 class ProviderError(SceneError):
     """The image service refused, failed or answered nonsense.
 
     `charge` says what is proven about the money. `stops_the_line` is true where every other scene
-    of the run would meet the same refusal (an exhausted balance, a revoked key).
+    of the run would meet the same refusal (an exhausted balance, a revoked key). `flagged_input`
+    says what a content check objected to, where it named it.
     """
 
     code = "provider_failed"
@@ -155,6 +160,7 @@ class ProviderError(SceneError):
         retry_after_seconds: float | None = None,
         charge: ChargeVerdict = "unknown",
         stops_the_line: bool = False,
+        flagged_input: FlaggedInput | None = None,
     ) -> None:
         super().__init__(
             message,
@@ -165,6 +171,7 @@ class ProviderError(SceneError):
         )
         self.charge: ChargeVerdict = charge
         self.stops_the_line = stops_the_line
+        self.flagged_input: FlaggedInput | None = flagged_input
 
 
 class AmbiguousSubmitError(ProviderError):
@@ -195,7 +202,13 @@ class StorageError(SceneError):
     default_next_action = "Run `scene-pipeline doctor` to see what the object store refuses."
 
 
-class BudgetError(SceneError):
+class BlockedError(SceneError):
+    """Something else must come first: nothing was sent or paid, and the scene waits as it is."""
+
+    code = "blocked"
+
+
+class BudgetError(BlockedError):
     """A cap stands in the way of this payment."""
 
     code = "budget_exhausted"

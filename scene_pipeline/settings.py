@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     )
     public_url: str = Field("http://127.0.0.1:8420", validation_alias="SCENE_PIPELINE_PUBLIC_URL")
     dagster_port: int = Field(3000, ge=1, le=65535, validation_alias="SCENE_PIPELINE_DAGSTER_PORT")
+    inbox: str | None = Field(None, validation_alias="SCENE_PIPELINE_INBOX")
 
     # Storage: SCENE_PIPELINE_STORAGE wins, else S3_BUCKET, else files under `home`
     storage_url: str | None = Field(None, validation_alias="SCENE_PIPELINE_STORAGE")
@@ -61,6 +62,14 @@ class Settings(BaseSettings):
     collect_grace_hours: float = Field(
         24.0, ge=1, le=100_000, validation_alias="SCENE_PIPELINE_COLLECT_GRACE_HOURS"
     )
+    keep_versions: int = Field(
+        10, ge=1, le=100_000, validation_alias="SCENE_PIPELINE_KEEP_VERSIONS"
+    )
+    keep_days: float = Field(30.0, ge=0, le=100_000, validation_alias="SCENE_PIPELINE_KEEP_DAYS")
+
+    # What schedules do by themselves
+    reconcile_apply: bool = Field(True, validation_alias="SCENE_PIPELINE_RECONCILE_APPLY")
+    collect_apply: bool = Field(False, validation_alias="SCENE_PIPELINE_COLLECT_APPLY")
 
     # Generation
     fal_key: str | None = Field(None, validation_alias="FAL_KEY", repr=False)
@@ -68,6 +77,9 @@ class Settings(BaseSettings):
     model: str | None = Field(None, validation_alias="SCENE_PIPELINE_MODEL")
     image_size: str = Field("landscape_16_9", validation_alias="SCENE_PIPELINE_IMAGE_SIZE")
     steps: int | None = Field(None, ge=1, le=200, validation_alias="SCENE_PIPELINE_STEPS")
+    seed_policy: Literal["random", "fixed", "reuse", "increment"] = Field(
+        "random", validation_alias="SCENE_PIPELINE_SEED_POLICY"
+    )
     output_format: Literal["png", "jpeg"] = Field(
         "jpeg", validation_alias="SCENE_PIPELINE_OUTPUT_FORMAT"
     )
@@ -85,6 +97,15 @@ class Settings(BaseSettings):
     )
     start_timeout_seconds: float = Field(
         300.0, gt=1, validation_alias="SCENE_PIPELINE_START_TIMEOUT_SECONDS"
+    )
+    rejection_reseeds: int = Field(
+        1, ge=0, le=5, validation_alias="SCENE_PIPELINE_REJECTION_RESEEDS"
+    )
+    rejection_fallback_model: str | None = Field(
+        None, validation_alias="SCENE_PIPELINE_REJECTION_FALLBACK_MODEL"
+    )
+    reuse_across_projects: bool = Field(
+        False, validation_alias="SCENE_PIPELINE_REUSE_ACROSS_PROJECTS"
     )
     on_ambiguous: Literal["wait", "pay_again"] = Field(
         "wait", validation_alias="SCENE_PIPELINE_ON_AMBIGUOUS"
@@ -105,6 +126,9 @@ class Settings(BaseSettings):
     generation_concurrency: int = Field(
         16, ge=1, le=512, validation_alias="SCENE_PIPELINE_GENERATION_CONCURRENCY"
     )
+    provider_concurrency: int = Field(
+        32, ge=0, le=1000, validation_alias="SCENE_PIPELINE_PROVIDER_CONCURRENCY"
+    )
     download_concurrency: int = Field(
         8, ge=1, le=64, validation_alias="SCENE_PIPELINE_DOWNLOAD_CONCURRENCY"
     )
@@ -114,6 +138,14 @@ class Settings(BaseSettings):
     )
     scenes_per_run: int = Field(
         500, ge=1, le=5000, validation_alias="SCENE_PIPELINE_SCENES_PER_RUN"
+    )
+
+    # What runs by itself
+    sensor_interval_seconds: int = Field(
+        3, ge=1, le=3600, validation_alias="SCENE_PIPELINE_SENSOR_INTERVAL_SECONDS"
+    )
+    auto_refresh_quiet_seconds: float = Field(
+        120.0, ge=0, le=86_400, validation_alias="SCENE_PIPELINE_AUTO_REFRESH_QUIET_SECONDS"
     )
 
     # The way out
@@ -127,6 +159,9 @@ class Settings(BaseSettings):
     )
     asset_max_image_mb: int = Field(25, ge=1, le=200, validation_alias="ASSET_MAX_IMAGE_MB")
     embed_metadata: bool = Field(True, validation_alias="SCENE_PIPELINE_EMBED_METADATA")
+    alert_webhook_url: str | None = Field(
+        None, validation_alias="SCENE_PIPELINE_ALERT_WEBHOOK_URL", repr=False
+    )
 
     # Tests and drills
     failpoint: str | None = Field(None, validation_alias="SCENE_PIPELINE_FAILPOINT")

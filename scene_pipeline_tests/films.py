@@ -182,12 +182,15 @@ def assert_invariants(studio: Studio) -> None:
         ),
         "the document does not point to the current version": (
             "SELECT i.scene_id FROM scene_images i JOIN projects p ON p.id = i.project_id"
-            " WHERE i.is_current AND scene_entry(p.master_json, i.scene_id) ->> 'scene_start_frame'"
+            " JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id"
+            " WHERE s.retired_at IS NULL AND i.is_current"
+            " AND scene_entry(p.master_json, i.scene_id) ->> 'scene_start_frame'"
             " IS DISTINCT FROM i.storage_url"
         ),
         "an object is not where the rows say": (
             "SELECT i.storage_path FROM scene_images i LEFT JOIN storage_objects o"
-            " ON o.key = i.storage_path AND o.state = 'present' AND o.refcount = 1"
+            " ON o.key = i.storage_path AND o.state = 'present' AND o.refcount = ("
+            "   SELECT count(*) FROM scene_images s WHERE s.storage_path = o.key)"
             " WHERE i.storage_status = 'stored' AND o.key IS NULL"
         ),
         "a generation is unfinished": (

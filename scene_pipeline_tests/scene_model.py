@@ -139,11 +139,10 @@ class SceneModel:
             return self._resume(order, row)
         if order.regenerate or self._oldest("pending") is not None:
             return self._generate(order)
-        if self.current is None:
-            return "failed" if self._has_failed_for_good() else self._generate(order)
-        if self.current.prompt == self.prompt:
-            return "kept" if self.shown == self.current.version else "republish"
-        if not order.refresh_stale:
+        free = self._for_nothing()
+        if free is not None:
+            return free
+        if self.current is not None and not order.refresh_stale:
             return "stale"
         return "failed" if self._has_failed_for_good() else self._generate(order)
 
@@ -154,11 +153,26 @@ class SceneModel:
         suffix = wish.suffix if wish else ""
         if row.state == "planned" and (row.prompt, row.suffix) != (self.prompt, suffix):
             row.state = "abandoned"
+            is_unasked = row.token == "" or row.token.startswith("attempt:")
+            if is_unasked and not order.regenerate and self._oldest("pending", "claimed") is None:
+                free = self._for_nothing()
+                if free is not None:
+                    return free
             return self._generate(order, token=row.token, suffix=suffix)
         oldest = self._oldest("pending", "claimed")
         if oldest is not None and oldest.state == "pending" and not oldest.suffix:
             oldest.state, oldest.row = "claimed", row
         return row
+
+    def _for_nothing(self) -> str | None:
+        """The current version where it is of what the document says, else the newest such."""
+        if self.current is not None and self.current.prompt == self.prompt:
+            return "kept" if self.shown == self.current.version else "republish"
+        own = [row for row in self.frames if row.prompt == self.prompt and not row.is_blank]
+        if not own:
+            return None
+        self.current = own[-1]
+        return "republish"
 
     def _has_failed_for_good(self) -> bool:
         last = max(self.rows, key=lambda row: row.age, default=None)

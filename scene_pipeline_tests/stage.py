@@ -66,6 +66,7 @@ def open_stage(database_url: str, home: Path) -> Iterator[Stage]:
             project_cap_usd=Decimal(1000),
             day_cap_usd=Decimal(100_000),
             generation_concurrency=3,
+            rejection_reseeds=0,  # the model of these walks knows no ladder
             download_concurrency=2,
             upload_concurrency=2,
         )

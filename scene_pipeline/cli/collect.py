@@ -45,6 +45,7 @@ def _show(
     terminal: Terminal, report: "CollectReport", settings: Settings, *, delete_unknown: bool
 ) -> None:
     hours = settings.collect_grace_hours
+    _show_old_versions(terminal, report, settings)
     terminal.say(f"Older than {hours:g} h and needed by nothing:", style="bold")
     for words, amount in (
         ("leftovers of uploads and unused pictures", report.leftovers),
@@ -61,7 +62,10 @@ def _show(
         terminal.say(plain(f"    {key}"), style="dim")
     for failure in report.failures:
         terminal.say(plain(f"  {failure}"), style="red")
-    is_clean = not (report.leftovers.objects or report.unfinished.objects or report.late.objects)
+    is_clean = not any(
+        amount.objects
+        for amount in (report.old_versions, report.leftovers, report.unfinished, report.late)
+    )
     if report.is_applied:
         terminal.say(f"Removed: {_amount(report.deleted)}.", style="bold")
         if not report.is_complete:
@@ -77,6 +81,22 @@ def _show(
         terminal.say(f"  {command('collect', '--apply', '--unknown')}", style="cyan")
 
 
+def _show_old_versions(terminal: Terminal, report: "CollectReport", settings: Settings) -> None:
+    if not report.old_versions.objects:
+        return
+    what = plural(report.old_versions.objects, "old version")
+    verb = "Gave up" if report.is_applied else "Would give up"
+    terminal.say(
+        f"{verb} {what}, {report.old_versions.size_bytes:,} bytes; kept are the newest"
+        f" {settings.keep_versions} of each scene, what is younger than"
+        f" {settings.keep_days:g} days, and whatever is in use.",
+        style="bold",
+    )
+    terminal.say(
+        f"  The bytes are removed by a collection {settings.collect_grace_hours:g} h later."
+    )
+
+
 def _amount(amount: "Amount") -> str:
     return f"{plural(amount.objects, 'object')}, {amount.size_bytes:,} bytes"
 
@@ -85,6 +105,7 @@ def _report_json(report: "CollectReport", settings: Settings) -> dict[str, Any]:
     amounts = {
         name: {"objects": amount.objects, "size_bytes": amount.size_bytes}
         for name, amount in (
+            ("old_versions", report.old_versions),
             ("leftovers", report.leftovers),
             ("unfinished", report.unfinished),
             ("late", report.late),
@@ -97,6 +118,8 @@ def _report_json(report: "CollectReport", settings: Settings) -> dict[str, Any]:
         "is_applied": report.is_applied,
         "is_complete": report.is_complete,
         "grace_hours": settings.collect_grace_hours,
+        "keep_versions": settings.keep_versions,
+        "keep_days": settings.keep_days,
         **amounts,
         "old_sheets": report.old_sheets,
         "unknown_keys": report.unknown_keys,

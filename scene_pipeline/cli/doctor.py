@@ -22,6 +22,7 @@ from scene_pipeline.database.diagnosis import diagnose_database
 from scene_pipeline.egress import tls_context
 from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.findings import Finding
+from scene_pipeline.pipeline.inbox_setting import diagnose_inbox
 from scene_pipeline.pipeline.preview import check_settings
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.diagnosis import diagnose_storage
@@ -42,9 +43,14 @@ _PACKAGES = (
 )
 
 
-def examine(terminal: Terminal) -> int:
-    """Check everything; returns the exit code, 1 where something is wrong."""
-    findings = list(_findings())
+def examine(terminal: Terminal, *, alert_test: bool = False) -> int:
+    """Check everything; returns the exit code, 1 where something is wrong.
+
+    Args:
+        terminal: Where the findings are shown.
+        alert_test: Whether a test message is sent to the webhook of alerts.
+    """
+    findings = list(_findings(alert_test))
     wrong = sum(not finding.is_ok for finding in findings)
     if terminal.is_json:
         terminal.document(
@@ -55,7 +61,7 @@ def examine(terminal: Terminal) -> int:
     return 1 if wrong else 0
 
 
-def _findings() -> Iterator[Finding]:
+def _findings(alert_test: bool) -> Iterator[Finding]:
     yield _versions()
     try:
         settings = load_settings()
@@ -65,6 +71,7 @@ def _findings() -> Iterator[Finding]:
         return
     yield _provider(settings)
     yield _way_out(settings)
+    yield _alerts(settings, alert_test)
     yield from diagnose_database(settings)
     yield _instance(settings)
     try:
@@ -74,6 +81,9 @@ def _findings() -> Iterator[Finding]:
     else:
         yield from diagnose_storage(store, settings)
         store.close()
+    inbox = diagnose_inbox(settings)
+    if inbox is not None:
+        yield inbox
     yield _up(settings)
 
 
@@ -123,6 +133,39 @@ def _way_out(settings: Settings) -> Finding:
     trust = " and SSL_CERT_FILE" if settings.ssl_cert_file else ""
     return Finding(
         "way out", is_ok=True, detail=f"Requests go out {proxy}, trusting certifi's roots{trust}."
+    )
+
+
+def _alerts(settings: Settings, is_tried: bool) -> Finding:
+    from scene_pipeline.pipeline.alert_text import TEST_MESSAGE  # noqa: PLC0415  # where used
+    from scene_pipeline.pipeline.alert_webhook import open_webhook  # noqa: PLC0415
+
+    try:
+        webhook = open_webhook(settings)
+    except ScenePipelineError as error:
+        return _failed("alerts", error)
+    if webhook is None:
+        return Finding(
+            "alerts",
+            is_ok=not is_tried,
+            detail="No webhook is set: what goes wrong is told in the log alone.",
+            cure="Set SCENE_PIPELINE_ALERT_WEBHOOK_URL to be told elsewhere.",
+        )
+    result = webhook.post(TEST_MESSAGE) if is_tried else None
+    webhook.close()
+    if result is None:
+        remark = "; --alert-test sends a message there"
+    elif result.verdict == "delivered":
+        remark = ", and a test message was taken there"
+    else:
+        return Finding(
+            "alerts",
+            is_ok=False,
+            detail=f"A test message did not get to {webhook.host}: {result.reason}",
+            cure="Correct SCENE_PIPELINE_ALERT_WEBHOOK_URL, or see why it is not taken there.",
+        )
+    return Finding(
+        "alerts", is_ok=True, detail=f"What goes wrong is told to {webhook.host}{remark}."
     )
 
 

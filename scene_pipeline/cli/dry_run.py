@@ -6,20 +6,25 @@ preview's own transaction is rolled back).
 
 from typing import TYPE_CHECKING, Any
 
+from scene_pipeline.cli.estimates import (
+    expected_in_words,
+    expected_usd,
+    left_micros,
+    scene_error,
+    show_cost,
+    unknown_prices,
+)
 from scene_pipeline.cli.run_header import provider_names, setting_json, show_header
 from scene_pipeline.cli.tables import SceneTable
-from scene_pipeline.cli.terminal import Terminal, plain, problem_json
-from scene_pipeline.cli.wording import dollars_of, style_of
+from scene_pipeline.cli.terminal import Terminal, problem_json
+from scene_pipeline.cli.wording import style_of
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.preview import RunPreview, expected_micros, may_pay
-from scene_pipeline.pipeline.survey import SurveyedScene
+from scene_pipeline.pipeline.preview import RunPreview, may_pay
 from scene_pipeline.scenes.table import prompts_table
 from scene_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from scene_pipeline.cli.run import RunArguments
-
-_MICROS = 1_000_000
 
 
 def show_dry_run(
@@ -48,7 +53,7 @@ def _show_scenes(terminal: Terminal, preview: RunPreview) -> None:
         table.add(
             scene.ref.scene_id,
             (action, style_of(action)),
-            _price_words(scene),
+            expected_in_words(scene),
             scene.state.problem_message or scene.decision.reason,
         )
     table.show()
@@ -72,20 +77,9 @@ def _show_prompts(terminal: Terminal, preview: RunPreview) -> None:
 
 
 def _show_money(terminal: Terminal, preview: RunPreview, arguments: "RunArguments") -> None:
-    estimate = preview.estimated_micros
-    left = min(budget.left_micros for budget in preview.budgets)
-    if arguments.max_cost_usd is not None:
-        left = min(left, int(arguments.max_cost_usd * _MICROS))
+    left = left_micros(preview.budgets, arguments.max_cost_usd)
     terminal.say()
-    terminal.say(
-        f"About {dollars_of(estimate)} would be spent, of {dollars_of(left)} that may be.",
-        style="bold",
-    )
-    if estimate > left:
-        terminal.say(
-            plain("The caps would stop the run before its last scene. Raise them first."),
-            style="yellow",
-        )
+    show_cost(terminal, preview.estimated_micros, left)
     terminal.say("Nothing was changed and nothing was spent.", style="dim")
 
 
@@ -104,16 +98,16 @@ def _dry_run_json(
                 "scene_id": scene.ref.scene_id,
                 "action": scene.decision.action,
                 "reason": scene.decision.reason,
-                "estimated_cost_usd": _price_usd(scene),
+                "estimated_cost_usd": expected_usd(scene),
                 "prompt": rows.get(scene.ref.scene_id),
-                "error": _problem(scene),
+                "error": scene_error(scene),
             }
             for scene in scenes
         ],
         "totals": {
             "to_generate": sum(may_pay(scene) for scene in scenes),
             "estimated_cost_usd": float(usd(preview.estimated_micros)),
-            "unknown_prices": sum(may_pay(s) and _price_usd(s) is None for s in scenes),
+            "unknown_prices": unknown_prices(scenes),
         },
         **setting_json(settings, database, preview, arguments.max_cost_usd),
         "problems": [problem_json(problem) for problem in preview.problems],
@@ -126,34 +120,3 @@ def _prompt_rows(preview: RunPreview) -> list[dict[str, Any]]:
     rows = [scene.prompt for scene in preview.survey.scenes if scene.prompt is not None]
     records: list[dict[str, Any]] = prompts_table(rows).to_dict(orient="records")  # type: ignore[assignment]  # keys are column names
     return records
-
-
-def _price_usd(scene: SurveyedScene) -> float | None:
-    if not may_pay(scene):
-        return 0.0
-    if scene.estimate is None or not scene.estimate.is_known:
-        return None
-    return float(usd(expected_micros(scene)))
-
-
-def _price_words(scene: SurveyedScene) -> str:
-    if not may_pay(scene):
-        return ""
-    return "unknown" if _price_usd(scene) is None else dollars_of(expected_micros(scene))
-
-
-def _problem(scene: SurveyedScene) -> dict[str, str] | None:
-    state = scene.state
-    if scene.decision.action == "invalid":
-        return {
-            "code": state.problem_code or "scene_invalid",
-            "message": state.problem_message or "The scene is not in the document.",
-            "next_action": "Correct the scene in the document and import it again.",
-        }
-    if scene.decision.action == "failed":
-        return {
-            "code": state.error_code or "failed",
-            "message": state.error_message or "The last attempt failed.",
-            "next_action": state.error_next_action or "Ask for another picture.",
-        }
-    return None

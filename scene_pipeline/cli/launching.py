@@ -6,7 +6,8 @@ a job is executed (`defs.launch`).
 
 import os
 import sys
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ def launch(
     cap_usd = run_cap_usd(preview, max_cost_usd)
     launched = LaunchedRun()
     with ExitStack() as stack:
+        stack.enter_context(_closed_launch(urls, preview))
         progress = stack.enter_context(RunProgress(terminal, scenes, cap_usd))
         if terminal.is_json:  # whatever a library may print, the document stands alone
             stack.enter_context(redirect_stdout(sys.stderr))
@@ -83,6 +85,7 @@ def launch(
         from scene_pipeline.defs.dead_runs import end_dead_runs  # noqa: PLC0415
         from scene_pipeline.defs.instance import open_instance  # noqa: PLC0415
         from scene_pipeline.defs.launch import launch_frames, launch_storyboard  # noqa: PLC0415
+        from scene_pipeline.defs.metadata import launch_tags  # noqa: PLC0415
         from scene_pipeline.defs.resources import PipelineRuntime  # noqa: PLC0415
 
         instance = stack.enter_context(open_instance())
@@ -97,6 +100,7 @@ def launch(
             overrides=RequestOverrides() if intent.regenerate else intent.overrides,
             refresh_stale=intent.refresh_stale,
             max_cost_usd=max_cost_usd,
+            tags=launch_tags(preview.launch_id, intent.requested_by),
         )
         launched.run_ids = result.run_ids
         launched.outcomes = {outcome.scene: outcome for outcome in result.outcomes}
@@ -107,6 +111,28 @@ def launch(
             except ScenePipelineError as error:  # the frames are there all the same
                 launched.sheet_problem = f"{error.message} {error.next_action}"
     return launched
+
+
+@contextmanager
+def _closed_launch(urls: "DatabaseUrls", preview: RunPreview) -> Iterator[None]:
+    """Close the command's launch at its end, however it ends; one that stays open expires."""
+    outcome = "FAILURE"
+    try:
+        yield
+        outcome = "SUCCESS"
+    except KeyboardInterrupt:
+        outcome = "CANCELED"
+        raise
+    finally:
+        if preview.launch_id is not None:
+            with suppress(ScenePipelineError):
+                _close(urls, preview.launch_id, outcome)
+
+
+def _close(urls: "DatabaseUrls", launch_id: int, outcome: str) -> None:
+    from scene_pipeline.database.launches import close_launch  # noqa: PLC0415  # where used
+
+    in_database(urls.application, lambda conn: close_launch(conn, launch_id, outcome))
 
 
 def _has_partition(scene: SceneRef) -> bool:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from scene_pipeline.cli.outlook_words import outlook_json, refresh_in_words, why
 from scene_pipeline.cli.run_header import budget_json, costs_json, storage_in_words
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import SceneTable, show_fields
@@ -24,10 +25,10 @@ from scene_pipeline.cli.wording import (
 )
 from scene_pipeline.database.budgets import BudgetState, read_budgets
 from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.outlook import ProjectOutlook, SceneOutlook, look_ahead
 from scene_pipeline.pipeline.overview import ProjectOverview, list_overviews
-from scene_pipeline.pipeline.preview import RunIntent, RunPreview, day_cap, prepare_run
+from scene_pipeline.pipeline.preview import RunPreview, day_cap
 from scene_pipeline.pipeline.prices import load_prices
-from scene_pipeline.pipeline.survey import SurveyedScene
 from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -75,7 +76,19 @@ def show_projects(terminal: Terminal) -> int:
             project.title or "",
         )
     table.show()
+    _show_unusable(terminal, projects)
     return 0
+
+
+def _show_unusable(terminal: Terminal, projects: Sequence[ProjectOverview]) -> None:
+    """Tell which documents stand still, since another program wrote something unusable."""
+    for project in projects:
+        if project.document_problem is not None:
+            problem = project.document_problem
+            words = f"The document of {project.key} cannot be used: {problem.get('message')}"
+            terminal.say()
+            terminal.say(plain(f"[{problem.get('code')}] {words}"), style="red")
+            terminal.say("  Correct it; its scenes stay as they were planned last.")
 
 
 def show_project(terminal: Terminal, project_key: str) -> int:
@@ -86,21 +99,23 @@ def show_project(terminal: Terminal, project_key: str) -> int:
     """
     settings = load_settings()
 
-    async def look(conn: "Connection") -> RunPreview:
-        prices = await load_prices(conn, settings)
-        return await prepare_run(conn, settings, prices, project_key, RunIntent(), is_dry=True)
+    async def look(conn: "Connection") -> ProjectOutlook:
+        return await look_ahead(conn, settings, await load_prices(conn, settings), project_key)
 
     with open_databases(settings, terminal) as urls:
-        preview = in_database(urls.application, look)
+        project = in_database(urls.application, look)
         database = urls.description
+    preview = project.preview
     scenes = preview.survey.scenes
+    is_refreshed = any(scene.state.auto_refresh for scene in scenes)
     running = read_running(settings)
     if terminal.is_json:
         terminal.document(
             {
                 "project": project_key,
                 "title": preview.survey.document.title,
-                "scenes": [_scene_json(scene) for scene in scenes],
+                "auto_refresh": is_refreshed,
+                "scenes": [_scene_json(outlook) for outlook in project.scenes],
                 "totals": dict(Counter(scene.state.state for scene in scenes)),
                 "cost_usd": float(usd(preview.costs.total_micros)),
                 "spent_usd": costs_json(preview.costs),
@@ -114,15 +129,17 @@ def show_project(terminal: Terminal, project_key: str) -> int:
         return 0
     title = preview.survey.document.title
     terminal.say(plain(f"{title}  ({project_key})" if title else project_key), style="bold")
-    _show_place(terminal, settings, database, running, preview.budgets)
+    edited = {"edited": refresh_in_words(settings, is_on=is_refreshed)}
+    _show_place(terminal, settings, database, running, preview.budgets, **edited)
     table = SceneTable(terminal, ["scene", "state", "version", "cost", "why", "url"])
-    for scene in scenes:
+    for outlook in project.scenes:
+        scene = outlook.scene
         table.add(
             scene.ref.scene_id,
             (scene.state.state, style_of(scene.state.state)),
             f"v{scene.state.version}" if scene.state.version else "",
             dollars_of(scene.state.cost_micros) if scene.state.cost_micros else "",
-            _why(scene),
+            why(outlook),
             scene.state.storage_url or "",
         )
     table.show()
@@ -136,11 +153,13 @@ def _show_place(
     database: str,
     running: RunningUp | None,
     budgets: Sequence[BudgetState],
+    **further: str,
 ) -> None:
     fields = {
         "storage": storage_in_words(settings),
         "database": database,
         "caps": ", ".join(budget_in_words(budget) for budget in budgets),
+        **further,
     }
     if running is not None:
         fields["up"] = running.dagster_url if running.is_ready else "starting"
@@ -163,19 +182,8 @@ def _show_next(terminal: Terminal, preview: RunPreview) -> None:
         terminal.say(f"  {command('run', key, '--stale')}", style="cyan")
 
 
-def _why(scene: SurveyedScene) -> str:
-    state = scene.state
-    if state.state == "current":
-        return ""
-    if state.problem_message:
-        return state.problem_message
-    if state.state in {"failed", "blocked", "ambiguous"} and state.error_message:
-        return state.error_message
-    return scene.decision.reason
-
-
-def _scene_json(scene: SurveyedScene) -> dict[str, Any]:
-    state = scene.state
+def _scene_json(outlook: SceneOutlook) -> dict[str, Any]:
+    scene, state = outlook.scene, outlook.scene.state
     code = state.problem_code or state.error_code
     return {
         "scene_id": scene.ref.scene_id,
@@ -186,6 +194,7 @@ def _scene_json(scene: SurveyedScene) -> dict[str, Any]:
         "storage_path": state.storage_path,
         "generated_at": state.generated_at.isoformat() if state.generated_at else None,
         "cost_usd": float(usd(state.cost_micros)),
+        **outlook_json(outlook),
         "error": {
             "code": code,
             "message": state.problem_message or state.error_message,
@@ -204,6 +213,7 @@ def _overview_json(project: ProjectOverview) -> dict[str, Any]:
         "scenes": project.scene_count,
         "totals": dict(project.counts),
         "cost_usd": float(usd(project.cost_micros)),
+        "document_problem": project.document_problem,
     }
 
 

@@ -14,7 +14,7 @@ Cell = str | tuple[str, str]
 """A text, or a text and its style."""
 
 _URL_COLUMN = "url"
-_RIGHT_ALIGNED = frozenset({"cost", "version", "scenes", "estimate", "length"})
+_RIGHT_ALIGNED = frozenset({"cost", "version", "scenes", "estimate", "on request", "length"})
 _FLEXIBLE = frozenset({"url", "why", "prompt", "title"})
 _MAX_SCENE_WIDTH = 30
 _LABEL_WIDTH = 10
@@ -89,6 +89,26 @@ class SceneTable:
                 )
             table.add_row(*cells)
         self._terminal.console.print(table)
+
+
+def show_filled_columns(
+    terminal: Terminal, rows: Sequence[Mapping[str, Cell]], *, from_width: Mapping[str, int]
+) -> None:
+    """Write a table without the columns that are empty in every row.
+
+    Args:
+        terminal: Where to.
+        rows: At least one, each by heading.
+        from_width: From how many columns of a terminal on a heading is shown; others always are,
+            and all of them where nobody watches.
+    """
+    width = terminal.console.width if terminal.is_live else max(from_width.values())
+    filled = {name for cells in rows for name, cell in cells.items() if cell}
+    columns = [name for name in rows[0] if name in filled and width >= from_width.get(name, 0)]
+    table = SceneTable(terminal, columns)
+    for cells in rows:
+        table.add(*(cells[name] for name in columns))
+    table.show()
 
 
 def show_fields(terminal: Terminal, fields: Mapping[str, str]) -> None:

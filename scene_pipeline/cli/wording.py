@@ -4,6 +4,7 @@ Belongs here: marks, amounts, durations and the few words of an outcome. Does no
 layout.
 """
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from scene_pipeline.database.budgets import BudgetState, CostTotals
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.orders import FrameFacts, SceneOutcome
 
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MARKS = {
     "generated": "\u2713",
     "kept": "\u2713",
@@ -37,7 +39,10 @@ _STYLES = {
     "generated": "green",
     "kept": "dim",
     "current": "green",
+    "published": "green",
     "stale": "yellow",
+    "external": "yellow",
+    "locked": "dim",
     "failed": "red",
     "blocked": "red",
     "ambiguous": "yellow",
@@ -98,6 +103,19 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def asked_by(token: str) -> str:
+    """What a generation answers: "first frame", "request 12", "backfill kpzhgbxd"."""
+    name, _, rung = token.partition("#rung")
+    kind, has_kind, rest = name.partition(":")
+    if not name:
+        words = "first frame"
+    elif has_kind:
+        words = kind if kind == "reuse" else f"{kind} {rest}"
+    else:
+        words = f"run {name[:8]}" if _RUN_ID.fullmatch(name) else f"backfill {name}"
+    return f"{words}, after {plural(int(rung), 'rejection')}" if rung.isdigit() else words
 
 
 def plural(number: int, noun: str) -> str:

@@ -18,6 +18,9 @@ _LEFTOVER: LiteralString = (
     # A paid picture that waits to be recorded; asked besides, since it has no reference yet.
     " AND NOT EXISTS (SELECT 1 FROM generations g"
     "     WHERE g.storage_key = o.key AND g.state = 'stored')"
+    " AND NOT EXISTS (SELECT 1 FROM generation_images c"
+    "     JOIN generations g ON g.id = c.generation_id"
+    "     WHERE c.storage_key = o.key AND g.state IN ('completed', 'stored'))"
 )
 
 

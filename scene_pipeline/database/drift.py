@@ -15,6 +15,7 @@ class VersionPlace:
     """A version and where its picture is said to be."""
 
     generation_id: UUID
+    image_index: int
     generation_state: GenerationState
     project_id: UUID
     scene_id: str
@@ -48,8 +49,9 @@ class DocumentScene:
 
 
 _PLACE: LiteralString = """
-SELECT i.generation_id, g.state AS generation_state, i.project_id, i.scene_id, g.scene_prompt,
-       i.version, i.storage_status, i.storage_path, i.storage_url, i.sha256, i.file_size
+SELECT i.generation_id, i.image_index, g.state AS generation_state, i.project_id, i.scene_id,
+       g.scene_prompt, i.version, i.storage_status, i.storage_path, i.storage_url, i.sha256,
+       i.file_size
 FROM scene_images i JOIN generations g ON g.id = i.generation_id
 """
 
@@ -92,9 +94,12 @@ async def current_places(
 
 
 async def unpublished_places(conn: Connection, project_id: UUID, limit: int) -> list[VersionPlace]:
-    """Versions that were recorded and not published, oldest first."""
+    """Versions that were recorded and not published, oldest first; of candidates the chosen one."""
     cursor = await conn.execute(
-        _PLACE + " WHERE i.project_id = %s AND g.state = 'recorded' ORDER BY g.seq LIMIT %s",
+        _PLACE + " WHERE i.project_id = %s AND g.state = 'recorded' AND i.version = ("
+        "   SELECT version FROM scene_images c WHERE c.generation_id = g.id"
+        "   ORDER BY c.is_current DESC, c.rejection IS NOT NULL, c.version LIMIT 1)"
+        " ORDER BY g.seq LIMIT %s",
         (project_id, limit),
     )
     return [VersionPlace(**row) for row in await cursor.fetchall()]
@@ -126,7 +131,8 @@ async def object_states(conn: Connection, project_id: UUID, limit: int) -> list[
         "SELECT i.scene_id, i.version, o.key, o.state, o.refcount, i.file_size AS size_bytes"
         " FROM scene_images i JOIN storage_objects o ON o.key = i.storage_path"
         " WHERE i.project_id = %s AND i.storage_status = 'stored'"
-        " AND (o.state <> 'present' OR o.refcount < 1)"
+        " AND (o.state <> 'present' OR o.refcount < "
+        "   (SELECT count(*) FROM scene_images x WHERE x.storage_path = o.key))"
         " ORDER BY i.scene_id, i.version LIMIT %s",
         (project_id, limit),
     )
@@ -140,7 +146,8 @@ async def keep_object(conn: Connection, key: str) -> bool:
         False where the collector has marked it, or no version needs it any more.
     """
     cursor = await conn.execute(
-        "UPDATE storage_objects SET state = 'present', refcount = greatest(refcount, 1)"
+        "UPDATE storage_objects SET state = 'present', refcount = greatest(refcount,"
+        " (SELECT count(*) FROM scene_images WHERE storage_path = key))"
         " WHERE key = %s AND state IN ('intent', 'present')"
         " AND EXISTS (SELECT 1 FROM scene_images WHERE storage_path = key)",
         (key,),

@@ -20,10 +20,16 @@ EventKind = Literal[
     "submit_resolved",
     "generation_paid_again",
     "version_recorded",
+    "version_promoted",
+    "version_reused",
     "version_healed",
+    "version_removed",
     "drift_repaired",
     "frame_published",
     "project_imported",
+    "project_settings_changed",
+    "scene_locked",
+    "scene_unlocked",
 ]
 
 

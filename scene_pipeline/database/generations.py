@@ -51,12 +51,36 @@ async def open_generation(conn: Connection, project_id: UUID, scene_id: str) -> 
 async def count_attempts(
     conn: Connection, project_id: UUID, scene_id: str, content_hash: str
 ) -> int:
-    """How many first-frame generations of this content failed after they may have been paid."""
+    """How many first-frame generations of this content failed after they may have been paid.
+
+    One that was followed by further rungs counts once, together with them.
+    """
     cursor = await conn.execute(
-        "SELECT count(*) AS n FROM generations WHERE project_id = %s AND scene_id = %s"
-        " AND content_hash = %s AND (token = '' OR token LIKE 'attempt:%%')"
+        "SELECT count(DISTINCT split_part(token, '#rung', 1)) AS n FROM generations"
+        " WHERE project_id = %s AND scene_id = %s"
+        " AND content_hash = %s AND (token = '' OR token LIKE '#rung%%' OR token LIKE 'attempt:%%')"
         " AND state = 'failed' AND error_charge IS DISTINCT FROM 'not_charged'",
         (project_id, scene_id, content_hash),
     )
     row = await cursor.fetchone()
     return int(row["n"]) if row else 0
+
+
+async def other_request_ids(conn: Connection, generation: Generation) -> frozenset[str]:
+    """The provider's ids of other generations that sent the same words with the same seed.
+
+    In any project: they share the provider's account. No index serves it, since it is only asked
+    where the answer to a paid request was lost.
+    """
+    cursor = await conn.execute(
+        "SELECT request_id FROM generations WHERE provider = %s"
+        " AND endpoint = %s AND seed = %s AND prompt = %s AND id <> %s AND request_id IS NOT NULL",
+        (
+            generation.provider,
+            generation.endpoint,
+            generation.seed,
+            generation.prompt,
+            generation.id,
+        ),
+    )
+    return frozenset(row["request_id"] for row in await cursor.fetchall())

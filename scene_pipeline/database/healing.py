@@ -1,6 +1,6 @@
 """Versions whose pictures are at the provider only: recorded so, listed, and brought home.
 
-Belongs here: the three statements and the bookkeeping of attempts. Does not belong here: downloads
+Belongs here: the statements. Does not belong here: when each is due again (`heal_times`), downloads
 and uploads (`pipeline.heal`).
 """
 
@@ -13,10 +13,11 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database.events import append_event
+from scene_pipeline.database.heal_times import FIRST_PAUSE_SECONDS, LOST_CODES
 from scene_pipeline.database.objects import add_reference, mark_present
 from scene_pipeline.database.publishing import Publication, PublicationResult, publish
 from scene_pipeline.database.rows import GENERATION_COLUMNS, Connection, Generation
-from scene_pipeline.errors import LedgerError, SceneError
+from scene_pipeline.errors import LedgerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class ExternalVersion:
     """Of the bytes that would have been stored."""
     expires_at: datetime | None
     heal_error_code: str | None
+    heal_attempts: int
 
 
 _SELECT: LiteralString = """
 SELECT i.generation_id, i.project_id, p.key AS project_key, i.scene_id, i.version, i.is_current,
-       i.storage_url, i.sha256, i.external_expires_at AS expires_at, g.heal_error_code
+       i.storage_url, i.sha256, i.external_expires_at AS expires_at, g.heal_error_code,
+       g.heal_attempts
 FROM scene_images i
 JOIN projects p ON p.id = i.project_id
 JOIN generations g ON g.id = i.generation_id
@@ -77,9 +80,17 @@ async def mark_external(
     cursor = await conn.execute(
         "UPDATE generations SET state = 'stored', storage_status = 'external', storage_key = NULL,"
         " external_url = %s, external_expires_at = completed_at + make_interval(secs => %s),"
-        " image = %s, thumbnail = %s, stored_at = now(), updated_at = now()"
+        " image = %s, thumbnail = %s, stored_at = now(), updated_at = now(),"
+        " heal_at = now() + make_interval(secs => %s)"
         f" WHERE id = %s AND state = 'completed' RETURNING {GENERATION_COLUMNS}",
-        (url, lifetime_seconds, Jsonb(dict(image)), thumbnail, generation.id),
+        (
+            url,
+            lifetime_seconds,
+            Jsonb(dict(image)),
+            thumbnail,
+            FIRST_PAUSE_SECONDS,
+            generation.id,
+        ),
     )
     row = await cursor.fetchone()
     if row is None:
@@ -89,16 +100,34 @@ async def mark_external(
 
 
 async def external_versions(
-    conn: Connection, project_key: str | None, limit: int
+    conn: Connection,
+    project_key: str | None,
+    limit: int,
+    *,
+    only_due: bool = False,
 ) -> list[ExternalVersion]:
     """What is to be healed, what expires first first.
 
     Pictures that the provider has lost come last, so that they never keep the others waiting.
+
+    Args:
+        conn: Of the caller.
+        project_key: Only this project's; None for every project's that is not a drill's.
+        limit: Most versions to return.
+        only_due: Only those whose time to be tried (again) has come.
     """
+    due: LiteralString = " AND g.heal_at <= now()" if only_due else ""
     cursor = await conn.execute(
-        _SELECT + _OF_PROJECT + " ORDER BY g.heal_error_code IS NOT DISTINCT FROM 'result_lost',"
+        _SELECT
+        + _OF_PROJECT
+        + due
+        + " ORDER BY g.heal_error_code IS NOT NULL AND g.heal_error_code = ANY(%(lost)s),"
         " i.external_expires_at NULLS LAST, i.generation_id LIMIT %(limit)s",
-        {"key": project_key, "limit": limit},
+        {
+            "key": project_key,
+            "limit": limit,
+            "lost": list(LOST_CODES),
+        },
     )
     return [ExternalVersion(**row) for row in await cursor.fetchall()]
 
@@ -158,7 +187,8 @@ async def record_healed(
         await conn.execute(
             "UPDATE generations SET storage_status = 'stored', storage_key = %s,"
             " heal_error_code = NULL, heal_error_message = NULL, heal_tried_at = now(),"
-            " heal_attempts = heal_attempts + 1, updated_at = now() WHERE id = %s",
+            " heal_attempts = heal_attempts + 1, heal_at = NULL, updated_at = now()"
+            " WHERE id = %s",
             (key, version.generation_id),
         )
         [result] = await publish(
@@ -184,12 +214,3 @@ async def record_healed(
             data={"version": version.version, "url": url, "document": result},
         )
     return result
-
-
-async def note_heal_failure(conn: Connection, generation_id: UUID, error: SceneError) -> None:
-    """Keep why a version could not be healed, and count the attempt."""
-    await conn.execute(
-        "UPDATE generations SET heal_attempts = heal_attempts + 1, heal_tried_at = now(),"
-        " heal_error_code = %s, heal_error_message = %s WHERE id = %s",
-        (error.error_code, error.message, generation_id),
-    )

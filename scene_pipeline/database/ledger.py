@@ -24,7 +24,7 @@ from scene_pipeline.database.rows import (
     Generation,
     GenerationState,
 )
-from scene_pipeline.errors import ChargeVerdict, LedgerError, SceneError
+from scene_pipeline.errors import ChargeVerdict, LedgerError, ProviderError, SceneError
 
 
 async def _move(
@@ -150,14 +150,17 @@ async def allow_resubmit(conn: Connection, generation: Generation) -> Generation
                 " WHERE generation_id = %s AND state = 'failed'",
                 (generation.id,),
             )
+            await conn.execute(
+                "DELETE FROM generation_images WHERE generation_id = %s", (generation.id,)
+            )
             return await _move(
                 conn,
                 generation,
                 ("failed", "abandoned"),
                 "seq = DEFAULT, state = 'planned', max_submits = submit_count + 1,"
                 " request_id = NULL, status_url = NULL, response_url = NULL, cancel_url = NULL,"
-                " result = NULL, finished_at = NULL, submitting_at = NULL, submitted_at = NULL,"
-                " cost_micros = NULL, cost_kind = NULL",
+                " result = NULL, flagged_input = NULL, finished_at = NULL, submitting_at = NULL,"
+                " submitted_at = NULL, cost_micros = NULL, cost_kind = NULL",
                 {},
             )
     except UniqueViolation as error:
@@ -226,23 +229,35 @@ async def mark_stored(
 
 
 async def store_again(conn: Connection, generation: Generation) -> Generation:
-    """`stored -> completed`, where the object was collected before it was recorded."""
-    return await _move(
-        conn,
-        generation,
-        ("stored",),
-        "state = 'completed', storage_key = NULL, image = NULL, thumbnail = NULL, stored_at = NULL",
-        {},
-    )
+    """`stored -> completed`, where an object was collected before it was recorded.
+
+    Candidates that are still there are found in the store again by their keys.
+    """
+    async with conn.transaction():
+        await conn.execute(
+            "DELETE FROM generation_images WHERE generation_id = %s", (generation.id,)
+        )
+        return await _move(
+            conn,
+            generation,
+            ("stored",),
+            "state = 'completed', storage_key = NULL, image = NULL, thumbnail = NULL,"
+            " stored_at = NULL",
+            {},
+        )
 
 
 async def note_error(conn: Connection, generation: Generation, error: SceneError) -> None:
-    """Keep the last error of a generation that stays open, so that every door can show it."""
-    await conn.execute(
-        "UPDATE generations SET error_code = %s, error_message = %s, error_next_action = %s,"
-        f" error_retryable = %s, updated_at = now() WHERE id = %s AND {OPEN}",
-        (error.error_code, error.message, error.next_action, error.retryable, generation.id),
-    )
+    """Keep the last error of a generation that stays open, so that every door can show it.
+
+    In a transaction of its own: the caller mostly raises the error next, which would undo it.
+    """
+    async with conn.transaction():
+        await conn.execute(
+            "UPDATE generations SET error_code = %s, error_message = %s, error_next_action = %s,"
+            f" error_retryable = %s, updated_at = now() WHERE id = %s AND {OPEN}",
+            (error.error_code, error.message, error.next_action, error.retryable, generation.id),
+        )
 
 
 async def mark_failed(
@@ -262,7 +277,7 @@ async def mark_failed(
             ("planned", "submitting", "submitted", "completed", "stored", "recorded"),
             "state = 'failed', error_code = %(code)s, error_message = %(message)s,"
             " error_next_action = %(action)s, error_retryable = %(retryable)s,"
-            " error_charge = %(charge)s, finished_at = now(),"
+            " error_charge = %(charge)s, flagged_input = %(flagged)s, finished_at = now(),"
             " cost_micros = CASE WHEN %(unsettled)s AND submit_count > 0 THEN %(cost)s"
             " ELSE cost_micros END,"
             " cost_kind = CASE WHEN %(unsettled)s AND submit_count > 0 THEN 'estimated'"
@@ -273,6 +288,7 @@ async def mark_failed(
                 "action": error.next_action,
                 "retryable": error.retryable,
                 "charge": charge,
+                "flagged": error.flagged_input if isinstance(error, ProviderError) else None,
                 "unsettled": unsettled,
                 "cost": cost,
             },

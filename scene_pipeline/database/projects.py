@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from scene_pipeline.database.rows import Connection, ProjectRow, SceneRow, SceneState
 from scene_pipeline.errors import NotFoundError
 
-_PROJECT: LiteralString = "id, key, revision, planned_revision, origin"
+_PROJECT: LiteralString = "id, key, revision, planned_revision, origin, archived_at, is_scratch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +100,17 @@ async def replace_document(
     imported: bytes,
     scene_order: Sequence[str],
 ) -> ProjectRow:
-    """Put a newly imported document in the place of the old one, whose row is locked."""
+    """Put a newly imported document in the place of the old one, whose row is locked.
+
+    The revision rises where it says something else, or names its scenes in another order.
+    """
+    changed: LiteralString = (
+        "master_json IS DISTINCT FROM %(doc)s OR scene_order IS DISTINCT FROM %(scene_order)s"
+    )
     cursor = await conn.execute(
-        "UPDATE projects SET revision = revision + (master_json IS DISTINCT FROM %(doc)s)::int,"
+        f"UPDATE projects SET revision = revision + ({changed})::int,"
         " master_json = %(doc)s, imported_document = %(imported)s, scene_order = %(scene_order)s,"
-        " imported_revision = revision + (master_json IS DISTINCT FROM %(doc)s)::int"
+        f" imported_revision = revision + ({changed})::int"
         f" WHERE id = %(id)s RETURNING {_PROJECT}",
         {
             "doc": Jsonb(dict(master_json)),
@@ -203,12 +209,13 @@ async def synchronise_scenes(
             ],
         )
         await conn.execute(
-            "UPDATE scenes SET retired_at = now() WHERE project_id = %s AND retired_at IS NULL"
+            "UPDATE scenes SET retired_at = now(), wanted_at = NULL WHERE project_id = %s AND retired_at IS NULL"
             " AND planned_revision < %s AND NOT scene_id = ANY(%s)",
             (project_id, revision, [scene.scene_id for scene in scenes]),
         )
         await conn.execute(
-            "UPDATE projects SET planned_revision = %s WHERE id = %s AND planned_revision < %s",
+            "UPDATE projects SET planned_revision = %s, document_problem = NULL"
+            " WHERE id = %s AND planned_revision < %s",
             (revision, project_id, revision),
         )
 

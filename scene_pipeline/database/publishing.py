@@ -95,7 +95,8 @@ async def publish(
         One verdict per publication, in their order.
     """
     async with conn.transaction():
-        await conn.execute("SELECT 1 FROM projects WHERE id = %s FOR UPDATE", (project_id,))
+        # Not FOR UPDATE, which would make whatever refers to the project wait.
+        await conn.execute("SELECT 1 FROM projects WHERE id = %s FOR NO KEY UPDATE", (project_id,))
         cursor = await conn.execute(
             _JUDGE,
             {

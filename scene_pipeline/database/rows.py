@@ -44,6 +44,14 @@ class ProjectRow:
     revision: int
     planned_revision: int
     origin: str | None
+    archived_at: datetime | None
+    is_scratch: bool
+    """Whether it is a drill's own: archived from the start, and worked on all the same."""
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether nothing new is to be made for it."""
+        return self.archived_at is not None and not self.is_scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,8 @@ class NewGeneration:
     estimated_micros: int
     unit: str | None
     unit_price_usd: Decimal | None
+    image_count: int = 1
+    """Candidates to ask for in the one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +240,8 @@ class VersionRow:
     is_current: bool
     storage_path: str | None
     storage_url: str
-    storage_status: Literal["stored", "external"]
+    storage_status: Literal["stored", "external", "removed"]
+    """removed: retention gave its bytes up; the row is what is left of it."""
     file_size: int
     content_type: str
     width: int

@@ -24,8 +24,12 @@ _REMOVALS: tuple[tuple[str, LiteralString], ...] = (
     ("storyboards", "project_id = %(id)s"),
     ("scene_images", "project_id = %(id)s"),
     ("scene_heads", "project_id = %(id)s"),
+    ("alerts", "project_id = %(id)s"),
+    ("launches", "project_id = %(id)s"),
+    ("generation_images", f"generation_id IN ({_OWN_GENERATIONS})"),
     ("generations", "project_id = %(id)s"),
     ("scenes", "project_id = %(id)s"),
+    ("inbox_files", "project_id = %(id)s"),
     (
         "budgets",
         "(scope = 'project' AND key = %(id)s::text) OR (scope = 'day' AND key = %(key)s)"

@@ -18,6 +18,3 @@ storyboard_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets("storyboard"),
     description="The contact sheet of a project.",
 )
-
-JOBS = (frames_job, storyboard_job)
-"""All jobs of the code location."""

@@ -24,8 +24,8 @@ from scene_pipeline.defs.jobs import frames_job, storyboard_job
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.partitions import (
     SCENES_NAME,
-    PartitionRange,
     contiguous_ranges,
+    range_tags,
     register_partitions,
 )
 from scene_pipeline.defs.resources import PipelineRuntime
@@ -39,10 +39,8 @@ from scene_pipeline.pipeline.orders import (
 from scene_pipeline.scenes.identity import partition_key, project_partition_key
 from scene_pipeline.scenes.requests import RequestOverrides
 
-# Tags that Dagster itself reads: what a run materializes.
+# Dagster's own tag: what a run of one partition materializes.
 _PARTITION_TAG = "dagster/partition"
-_RANGE_START_TAG = "dagster/asset_partition_range_start"
-_RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 # The daemon cannot execute again what a command executed; the command is simply given again.
 _NO_RETRY = {"dagster/max_retries": "0"}
@@ -126,7 +124,11 @@ def launch_frames(
     for scene_range in ranges:
         rest = None if max_cost_usd is None else max(max_cost_usd - watch.cost_usd, Decimal(0))
         config = frames_config(mode, overrides or RequestOverrides(), refresh_stale, rest)
-        run_tags = {**_range_tags(scene_range), PROJECT_TAG: project_key, **(tags or {})}
+        run_tags = {
+            **range_tags(scene_range.start, scene_range.end),
+            PROJECT_TAG: project_key,
+            **(tags or {}),
+        }
         run_ids.append(_execute(job, instance, run_tags, {"stream_frames": config}))
     return LaunchResult(tuple(run_ids), tuple(watch.outcomes.values()))
 
@@ -184,10 +186,6 @@ def _keep_connections(instance: dg.DagsterInstance) -> None:
     instance.optimize_for_webserver(
         statement_timeout=_STATEMENT_TIMEOUT_MILLISECONDS, pool_recycle=600, max_overflow=4
     )
-
-
-def _range_tags(scene_range: PartitionRange) -> dict[str, str]:
-    return {_RANGE_START_TAG: scene_range.start, _RANGE_END_TAG: scene_range.end}
 
 
 def _execute(

@@ -19,9 +19,17 @@ from scene_pipeline.scenes.table import PromptRow, markdown_table, prompts_table
 PROJECT_TAG: Final = "scene_pipeline/project"
 """Key of the one project that a run works on; left out where there are several."""
 REQUEST_TAG: Final = "scene_pipeline/request"
-"""Id of the regeneration request that a run carries out."""
+"""Ids of the regeneration requests that a run carries out, for people: the rows decide."""
+LAUNCH_TAG: Final = "scene_pipeline/launch"
+"""Id of the row of `launches` that a run stands for."""
+REASON_TAG: Final = "scene_pipeline/reason"
+"""Why a run was launched by itself, in a few words."""
+MAX_REASON_LENGTH: Final = 100
 SHEET_TAG: Final = "scene_pipeline/storyboard_fingerprint"
 """The state of the frames that a storyboard run was launched for."""
+
+HEAL_STATE_TAG: Final = "scene_pipeline/heal_state"
+"""What was due to be healed when a run of healing was launched."""
 
 PROCESS_TAG: Final = "scene_pipeline/process"
 """The process that executes a run: its id, when it began, and the run's id."""
@@ -38,6 +46,14 @@ _DATA_VERSION_TAG: Final = "dagster/data_version"
 _MARKDOWN_PUNCTUATION = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&:@/])")
 
 MetadataValues = dict[str, dg.MetadataValue]
+
+
+def launch_tags(launch_id: int | None, reason: str) -> dict[str, str]:
+    """Tags of a run that a launch stands for, and why, in a few printable characters."""
+    if launch_id is None:
+        return {}
+    printable = "".join(c if c.isprintable() else " " for c in reason)
+    return {LAUNCH_TAG: str(launch_id), REASON_TAG: printable[:MAX_REASON_LENGTH]}
 
 
 def stage_materialization(event: StageDone, partition_key: str) -> dg.AssetMaterialization:

@@ -5,12 +5,15 @@ Belongs here: bounded words and tables about outcomes. Does not belong here: dec
 
 from collections import Counter
 from decimal import Decimal
+from typing import Final
 
 import dagster as dg
 
 from scene_pipeline.pipeline.orders import UNFINISHED, SceneOutcome, SceneRef
 from scene_pipeline.scenes.table import PromptRow
 
+UNFINISHED_SCENES: Final = "unfinished_scenes"
+"""Metadata of a run's failure: its scenes failed, not the run as a whole."""
 _NAMED_IN_TEXT = 20
 _ROWS_IN_TABLE = 200
 _NAMED_IN_LOG_LINE = 25
@@ -76,7 +79,7 @@ class RunSummary:
         return dg.Failure(
             description="\n".join(lines),
             metadata={
-                "unfinished_scenes": _failure_table(self._unfinished),
+                UNFINISHED_SCENES: _failure_table(self._unfinished),
                 "totals": self.totals,
                 "cost_usd": float(self._cost_usd),
             },

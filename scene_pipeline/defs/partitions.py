@@ -17,8 +17,16 @@ from scene_pipeline.scenes.identity import project_partition_key
 scenes = dg.DynamicPartitionsDefinition(name="scenes")
 projects = dg.DynamicPartitionsDefinition(name="projects")
 
+# Tags that Dagster itself reads: what a run materializes.
+_RANGE_START_TAG = "dagster/asset_partition_range_start"
+_RANGE_END_TAG = "dagster/asset_partition_range_end"
+
 SCENES_NAME = "scenes"
 PROJECTS_NAME = "projects"
+
+MAX_GAP = 10
+"""The most keys between two wanted ones that are run along: each costs a line in the run's log, a
+run of its own costs seconds."""
 
 _KEYS_PER_CALL = 1000
 """One INSERT each; thousands of keys at once hit the parameter limit of some databases."""
@@ -42,6 +50,11 @@ class PartitionRange:
         return self.keys[-1]
 
 
+def range_tags(start: str, end: str) -> dict[str, str]:
+    """Tags of a run over every key from one to the other; one key is a range, too."""
+    return {_RANGE_START_TAG: start, _RANGE_END_TAG: end}
+
+
 def register_partitions(
     instance: dg.DagsterInstance, project_key: str, partition_keys: Sequence[str]
 ) -> None:
@@ -59,7 +72,11 @@ def register_partitions(
 
 
 def contiguous_ranges(
-    all_keys: Sequence[str], wanted: Collection[str], *, max_length: int
+    all_keys: Sequence[str],
+    wanted: Collection[str],
+    *,
+    max_length: int,
+    fillers: Collection[str] = (),
 ) -> list[PartitionRange]:
     """Cut a set of scenes into as few ranges as Dagster can run.
 
@@ -69,16 +86,24 @@ def contiguous_ranges(
         all_keys: Every key of the axis, in the instance's order.
         wanted: The keys to run; every one must be among `all_keys`.
         max_length: The most keys of one range, so that one run stays of a reasonable size.
+        fillers: Keys that may be run along where they fill a gap of at most `MAX_GAP` keys.
     """
-    wanted_keys = frozenset(wanted)
+    wanted_keys, filler_keys = frozenset(wanted), frozenset(fillers)
     ranges: list[PartitionRange] = []
     current: list[str] = []
+    gap: list[str] = []
     for key in all_keys:
         if key in wanted_keys:
-            current.append(key)
-        if current and (key not in wanted_keys or len(current) == max_length):
+            if len(current) + len(gap) >= max_length:
+                ranges.append(PartitionRange(tuple(current)))
+                current, gap = [], []
+            current += [*gap, key]
+            gap = []
+        elif current and key in filler_keys and len(gap) < MAX_GAP:
+            gap.append(key)
+        elif current:
             ranges.append(PartitionRange(tuple(current)))
-            current = []
+            current, gap = [], []
     if current:
         ranges.append(PartitionRange(tuple(current)))
     return ranges

@@ -10,7 +10,7 @@ never the code location.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,10 +22,14 @@ from scene_pipeline.storage.base import ObjectStore
 from scene_pipeline.storage.registry import build_store, parse_storage_url
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
     from scene_pipeline.database.rows import Connection
     from scene_pipeline.pipeline.background import BackgroundStream
+    from scene_pipeline.pipeline.inbox_report import InboxReport
     from scene_pipeline.pipeline.services import Services
     from scene_pipeline.pipeline.storyboard import StoryboardFacts
+    from scene_pipeline.storage.s3_client import S3Patience
 
 T = TypeVar("T")
 
@@ -97,10 +101,25 @@ class PipelineRuntime:
 
         return projects_with_stale_storyboards(self.database_url, limit)
 
+    def watch_inbox(self) -> "InboxReport | None":
+        """Import what is new in the inbox and write back what changed; None where none is set."""
+        from scene_pipeline.pipeline.inbox import watch_inbox  # noqa: PLC0415  # psycopg
+        from scene_pipeline.pipeline.inbox_setting import open_inbox  # noqa: PLC0415
+
+        source = open_inbox(self.settings, self._s3_client)
+        if source is None:
+            return None
+        with closing(source):
+            return self.in_database(lambda conn: watch_inbox(conn, self.settings, source))
+
     def _store(self) -> ObjectStore | None:
         """The S3 store, on dagster-aws's resource; None leaves other stores to the settings."""
         if parse_storage_url(self.settings.resolved_storage_url).kind != "s3":
             return None
+        return build_store(self.settings, s3_client=self._s3_client())
+
+    def _s3_client(self, patience: "S3Patience | None" = None) -> "S3Client":
+        """A client of what dagster-aws's resource makes of the settings."""
         from dagster_aws.s3 import S3Resource  # noqa: PLC0415  # 0.5 s of CPU
 
         from scene_pipeline.storage.s3_client import (  # noqa: PLC0415
@@ -123,7 +142,7 @@ class PipelineRuntime:
             session_token=resource.aws_session_token,
             profile_name=resource.profile_name,
         )
-        return build_store(self.settings, s3_client=build_s3_client(self.settings, connection))
+        return build_s3_client(self.settings, connection, patience)
 
 
 class PipelineResource(dg.ConfigurableResource[PipelineRuntime]):

@@ -4,12 +4,12 @@ Belongs here: reading a run's partitions, tags and selection. Does not belong he
 order out (`frames`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from scene_pipeline.defs.config import FramesConfig
-from scene_pipeline.defs.metadata import PROJECT_TAG, REQUEST_TAG
+from scene_pipeline.defs.metadata import LAUNCH_TAG, PROJECT_TAG
 from scene_pipeline.pipeline.orders import STAGES, FrameOrder, Mode, SceneRef
 from scene_pipeline.scenes.identity import parse_partition_key
 
@@ -26,7 +26,7 @@ def order_of_run(context: dg.AssetExecutionContext, config: FramesConfig) -> Fra
     """
     selected = {key.to_user_string() for key in context.selected_asset_keys}
     return FrameOrder(
-        scenes=tuple(SceneRef(*parse_partition_key(key)) for key in context.partition_keys),
+        scenes=_scenes(context.partition_keys, context.run.tags),
         mode=config.mode,
         token=request_token(
             config.mode, context.run.tags, context.run.root_run_id or context.run.run_id
@@ -39,18 +39,31 @@ def order_of_run(context: dg.AssetExecutionContext, config: FramesConfig) -> Fra
     )
 
 
+def _scenes(partition_keys: Sequence[str], tags: Mapping[str, str]) -> tuple[SceneRef, ...]:
+    """The scenes of a run; of a launch those of its project alone.
+
+    A launch asks for a range between two keys, some of which may be added along with it. Where
+    another process adds keys at the same instant, they may come to lie within. A foreign scene that
+    is merely ensured would cost nothing that is not due anyway; one that is refreshed would.
+    """
+    scenes = [SceneRef(*parse_partition_key(key)) for key in partition_keys]
+    if LAUNCH_TAG in tags and PROJECT_TAG in tags:
+        scenes = [scene for scene in scenes if scene.project_key == tags[PROJECT_TAG]]
+    return tuple(scenes)
+
+
 def request_token(mode: Mode, tags: Mapping[str, str], root_run_id: str) -> str:
     """Name the request that a run carries out, so that a retry of it never buys again.
 
     Args:
-        mode: "ensure" without a request or backfill asks for first frames, whose token is empty.
+        mode: "ensure" asks for first frames, whose token is empty, and answers the requests that it
+            finds in their table, each of which is a token of its own.
         tags: The run's.
         root_run_id: The first run of the chain of retries, or the run's own id.
     """
-    named = tags.get(REQUEST_TAG) or tags.get(_ROOT_BACKFILL_TAG) or tags.get(_BACKFILL_TAG)
-    if named:
-        return named
-    return "" if mode == "ensure" else root_run_id
+    if mode == "ensure":
+        return ""
+    return tags.get(_ROOT_BACKFILL_TAG) or tags.get(_BACKFILL_TAG) or root_run_id
 
 
 def project_tags(order: FrameOrder, tags: Mapping[str, str]) -> dict[str, str]:

@@ -84,7 +84,7 @@ def inspect_image(data: bytes, order: InspectionOrder) -> Inspection:
     if stripped.has_foreign_metadata:
         notes.append("metadata_stripped")
 
-    image = _decode(stripped.data, image_format, order.max_pixels)
+    image = decode_image(stripped.data, image_format, order.max_pixels)
     clean = stripped.data
     transposition = _TRANSPOSITIONS.get(_orientation(stripped.exif))
     if transposition is not None:
@@ -109,8 +109,12 @@ def inspect_image(data: bytes, order: InspectionOrder) -> Inspection:
     )
 
 
-def _decode(data: bytes, image_format: ImageFormat, max_pixels: int) -> Image.Image:
-    """Decode every pixel, having judged the declared size first."""
+def decode_image(data: bytes, image_format: ImageFormat, max_pixels: int) -> Image.Image:
+    """Decode every pixel, having judged the declared size first.
+
+    Raises:
+        ImageError: As `inspect_image`.
+    """
     image = _open(data, image_format, max_pixels)
     # Pillow opens an MPO file, several JPEGs in one, when asked for JPEG only
     if image.format != image_format:

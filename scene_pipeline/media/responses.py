@@ -70,7 +70,9 @@ def check_status(status: int, headers: Headers, where: str, now: datetime | None
         f"{where} answered {status} instead of a picture.",
         code=f"http_status_{status}",
         retryable=is_retryable,
-        retry_after_seconds=_retry_after(headers.get("retry-after"), now) if is_retryable else None,
+        retry_after_seconds=retry_after_seconds(headers.get("retry-after"), now)
+        if is_retryable
+        else None,
     )
 
 
@@ -117,7 +119,7 @@ def too_large(where: str, max_bytes: int) -> FetchError:
     )
 
 
-def _retry_after(value: str, now: datetime | None) -> float | None:
+def retry_after_seconds(value: str, now: datetime | None = None) -> float | None:
     """Seconds asked for by a Retry-After header in either of its forms, capped; None if absurd."""
     if value.isascii() and value.isdigit():
         seconds = float(value[:9])

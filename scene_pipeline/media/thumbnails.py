@@ -19,15 +19,15 @@ _SINGLE_COLOUR_RANGE = 8
 _PALETTED_MODES = frozenset({"1", "P", "PA"})
 
 
-def reduce_to_rgb(image: Image.Image) -> Image.Image:
-    """Give a decoded picture as opaque RGB of at most 320 pixels on its longer side."""
+def reduce_to_rgb(image: Image.Image, side: int = THUMBNAIL_SIDE_PIXELS) -> Image.Image:
+    """Give a decoded picture as opaque RGB of at most `side` pixels on its longer side."""
     if image.mode.startswith(("I", "F")):
         # 16-bit grey; Pillow would clip it to 8 bits instead of scaling it
         image = image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
     elif image.mode in _PALETTED_MODES:
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     # reduced before anything else, so that a picture of 50 megapixels is not held twice
-    reduced = fit(image, THUMBNAIL_SIDE_PIXELS)
+    reduced = fit(image, side)
     if reduced.has_transparency_data:
         layered = reduced.convert("RGBA")
         reduced = Image.alpha_composite(Image.new("RGBA", layered.size, _BACKDROP), layered)

@@ -25,6 +25,7 @@ from scene_pipeline.errors import ImageError
 from scene_pipeline.media.contact_sheet import SheetCell, draw_contact_sheet, reduce_sheet
 from scene_pipeline.media.inspection import InspectionOrder, inspect_image
 from scene_pipeline.media.messages import read_message, write_message
+from scene_pipeline.media.reduction import reduce_image
 
 Answer = tuple[dict[str, Any], Sequence[bytes]]
 Handler = Callable[[Mapping[str, Any], Sequence[bytes]], Answer]
@@ -32,7 +33,8 @@ Handler = Callable[[Mapping[str, Any], Sequence[bytes]], Answer]
 
 def main() -> None:
     """Entry point of a worker; the last argument holds its limits as JSON."""
-    serve({"inspect": _inspect, "contact_sheet": _draw_contact_sheet}, json.loads(sys.argv[-1]))
+    handlers = {"inspect": _inspect, "reduce": _reduce, "contact_sheet": _draw_contact_sheet}
+    serve(handlers, json.loads(sys.argv[-1]))
 
 
 def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
@@ -122,6 +124,10 @@ def _inspect(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:
         "notes": found.notes,
     }
     return facts, (found.data, found.thumbnail)
+
+
+def _reduce(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:
+    return {}, (reduce_image(parts[0], header["max_bytes"], header["max_pixels"]),)
 
 
 def _draw_contact_sheet(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:

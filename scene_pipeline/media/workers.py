@@ -115,6 +115,16 @@ class ImageWorkers:
             notes=tuple(facts["notes"]),
         )
 
+    def reduce(self, data: bytes, *, max_bytes: int) -> bytes:
+        """Make an accepted picture fit into so many bytes (`media.reduction`); gives JPEG.
+
+        Raises:
+            ImageError: It is not a picture that we accept, or its worker did not survive it.
+        """
+        header = {"job": "reduce", "max_bytes": max_bytes, "max_pixels": self._limits.max_pixels}
+        _, (reduced,) = self._run(header, [data])
+        return reduced
+
     def contact_sheet(
         self, title: str, subtitle: str, cells: Sequence[SheetCell], *, columns: int = 4
     ) -> ContactSheet:

@@ -1,5 +1,8 @@
 """Garbage collection: leftovers of uploads and objects that nothing refers to.
 
+Before it, retention gives up old versions (`pipeline.retain`); their objects are garbage once they
+have been needed by nothing for the period of grace.
+
 Three kinds of garbage. Leftovers have a row: uploads that never ended, pictures nobody recorded,
 contact sheets beyond the newest few. Late arrivals have a row too: bytes that were put by an upload
 that slept through its own collection. Unknown objects have no row; another database may own them,
@@ -18,6 +21,7 @@ from itertools import islice
 from scene_pipeline.database import collection
 from scene_pipeline.database.collection import Amount, Leftover
 from scene_pipeline.errors import StorageError
+from scene_pipeline.pipeline.retain import retain
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import PROJECTS_PREFIX, is_storage_key, storage_key_time
 from scene_pipeline.storage.base import StoredObject
@@ -42,6 +46,8 @@ class CollectReport:
     """Objects that an earlier call marked and did not get to remove."""
     late: Amount = field(default_factory=Amount)
     """Objects that arrived after they had been removed."""
+    old_versions: Amount = field(default_factory=Amount)
+    """Versions that retention gave up, or would; their objects are collected after the grace."""
     old_sheets: int = 0
     """Contact sheets beyond the newest of their project."""
     unknown: Amount = field(default_factory=Amount)
@@ -66,7 +72,7 @@ async def collect(
     grace: timedelta | None = None,
     limit: int = MAX_OBJECTS,
 ) -> CollectReport:
-    """Find garbage and, if asked, remove it.
+    """Find old versions and garbage and, if asked, give up the former and remove the latter.
 
     Args:
         services: Only the database and the store are used.
@@ -78,7 +84,10 @@ async def collect(
     """
     if grace is None:
         grace = timedelta(hours=services.settings.collect_grace_hours)
-    report = CollectReport(is_applied=apply)
+    retained = await retain(services, apply=apply, limit=limit)
+    report = CollectReport(
+        is_applied=apply, old_versions=retained.versions, is_complete=retained.is_complete
+    )
     await collect_registered(services, report, grace, limit)
     await _look_through_store(services, report, grace, limit, delete_unknown=delete_unknown)
     if apply:
@@ -98,7 +107,7 @@ async def collect_registered(
         return
     async with services.pool.connection() as conn:
         released = await collection.release_old_sheets(conn, SHEETS_KEPT, limit)
-    report.is_complete = released < limit
+    report.is_complete = report.is_complete and released < limit
     while (left := limit - report.leftovers.objects) > 0:
         async with services.pool.connection() as conn:
             marked = await collection.mark_leftovers(conn, grace, min(_BATCH, left))

@@ -138,7 +138,7 @@ async def _bring_back(check: ProjectCheck, place: VersionPlace) -> None:
         lambda: find_again(
             services,
             generation,
-            picture_of(generation),
+            picture_of(generation, place.image_index),
             place.sha256,
             downloads=check.transfers,
             decodes=check.decodes,

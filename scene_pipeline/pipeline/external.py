@@ -14,7 +14,7 @@ from scene_pipeline.pipeline.orders import Failure
 STORAGE_EXTERNAL: Final = "storage_external"
 """Code under which a frame that is at the provider only is told."""
 
-_NO_OUTAGE = frozenset({"object_exists"})
+NO_OUTAGE = frozenset({"object_exists"})
 """Refusals that no waiting cures: other bytes stand under our key, which is an alarm."""
 
 
@@ -33,7 +33,7 @@ def external_address(url: str | None, error: StorageError) -> str:
         StorageError: `error` itself; or code "storage_failed", retryable, for an address that must
             not be shown.
     """
-    if url is None or error.error_code in _NO_OUTAGE:
+    if url is None or error.error_code in NO_OUTAGE:
         raise error
     parts = urlsplit(url)
     if "?" in url or "#" in url or "@" in parts.netloc:

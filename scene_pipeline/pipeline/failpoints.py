@@ -32,6 +32,14 @@ Failpoint = Literal[
     "after_publish",
 ]
 FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
+OrderFailpoint = Literal["after_references", "after_rung"]
+ORDER_FAILPOINTS: tuple[OrderFailpoint, ...] = get_args(OrderFailpoint)
+CandidateFailpoint = Literal[
+    "candidate_before_upload",
+    "candidate_before_keep",
+    "candidate_after_keep",
+]
+CANDIDATE_FAILPOINTS: tuple[CandidateFailpoint, ...] = get_args(CandidateFailpoint)
 HealFailpoint = Literal[
     "heal_before_download",
     "heal_after_inspect",
@@ -41,7 +49,16 @@ HealFailpoint = Literal[
     "heal_after_record",
 ]
 HEAL_FAILPOINTS: tuple[HealFailpoint, ...] = get_args(HealFailpoint)
-_KNOWN: frozenset[str] = frozenset((*FAILPOINTS, *HEAL_FAILPOINTS))
+TickFailpoint = Literal[
+    "tick_after_synchronise",
+    "tick_after_settling",
+    "tick_after_close",
+    "tick_after_launch",
+]
+TICK_FAILPOINTS: tuple[TickFailpoint, ...] = get_args(TickFailpoint)
+_KNOWN: frozenset[str] = frozenset(
+    (*FAILPOINTS, *ORDER_FAILPOINTS, *CANDIDATE_FAILPOINTS, *HEAL_FAILPOINTS, *TICK_FAILPOINTS)
+)
 _SLEEP_SECONDS = 5.0
 _armed: dict[str, str] = {}
 
@@ -64,7 +81,9 @@ def arm(setting: str | None) -> None:
     _armed[name] = action or "kill"
 
 
-def failpoint(name: Failpoint | HealFailpoint) -> None:
+def failpoint(
+    name: Failpoint | OrderFailpoint | CandidateFailpoint | HealFailpoint | TickFailpoint,
+) -> None:
     """Do what is armed for this place; nothing, unless something is."""
     action = _armed.get(name)
     if action is None:

@@ -16,8 +16,16 @@ from scene_pipeline.scenes.identity import KEY_DIGITS, MAX_KEY_DIGITS, frame_sto
 OBJECT_COLLECTED: Final = "object_collected"
 
 
-async def intend_frame(conn: Connection, generation: Generation, image: InspectedImage) -> str:
+async def intend_frame(
+    conn: Connection, generation: Generation, image: InspectedImage, image_index: int = 0
+) -> str:
     """Register the intent to upload a generation's picture, under the first key that is free.
+
+    Args:
+        conn: Of the caller.
+        generation: Whose picture it is.
+        image: The checked picture.
+        image_index: Which of its candidates.
 
     Returns:
         The key to upload to.
@@ -32,6 +40,7 @@ async def intend_frame(conn: Connection, generation: Generation, image: Inspecte
             generation.created_at,
             image.sha256,
             image.extension,
+            image_index=image_index,
             digits=digits,
         )
         try:

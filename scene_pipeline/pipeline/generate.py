@@ -5,23 +5,24 @@ the request id before the first poll; the result before anything is downloaded. 
 two of them resumes from the row. A submit whose answer was lost is looked up in the provider's
 history and never blindly repeated.
 
-Belongs here: when to submit, poll, look up and give up. Does not belong here: what is on the wire
-(`providers`) and how rows change (`database.ledger`).
+Belongs here: when to submit, poll, look up and give up. Does not belong here: one submit
+(`pipeline.submitting`), what is on the wire (`providers`), how rows change (`database.ledger`).
 """
 
 from decimal import Decimal
 from typing import Any
 
-from scene_pipeline.database import ambiguity, generations, ledger
+from scene_pipeline.database import ledger
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import (
     AmbiguousSubmitError,
-    BudgetError,
-    LedgerError,
+    BlockedError,
+    FetchError,
+    ImageError,
     ProviderError,
-    SceneError,
 )
-from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline import ladder
+from scene_pipeline.pipeline.continuity import settle
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.polling import wait_until_completed
 from scene_pipeline.pipeline.reconciling import Found, NeverSent, PayAgain, look_up
@@ -33,7 +34,9 @@ from scene_pipeline.pipeline.run_context import (
     image_request,
     submission_of,
 )
-from scene_pipeline.providers.base import GenerationResult, ImageProvider, Submission
+from scene_pipeline.pipeline.slots import PlaceAtProvider
+from scene_pipeline.pipeline.submitting import note, persist, reread, submit
+from scene_pipeline.providers.base import GenerationResult, ImageProvider
 from scene_pipeline.providers.prices import metered_cost_micros
 
 RESULT_ATTEMPTS = 5
@@ -48,125 +51,80 @@ async def generate(context: RunContext, generation: Generation, voice: SceneVoic
     The caller holds the generation's lock.
 
     Raises:
-        BudgetError: A cap stands in the way; the row stays planned.
+        BlockedError: A cap, the scene before it, or all places at the provider being taken stand in
+            the way; the row stays planned.
         AmbiguousSubmitError: Whether it was accepted is still unknown; the row stays submitting.
         ProviderError: It failed; the row says whether for good.
         LedgerError: Another worker moved the row, or the lock is lost.
     """
     provider = context.services.provider(generation.provider)
     failures = 0
-    async with context.in_flight:
+    if generation.state == "planned":
+        generation = await _prepare(context, provider, generation, voice)
+    async with context.in_flight, PlaceAtProvider(context, provider.name, voice) as place:
         while generation.state in ("planned", "submitting", "submitted"):
             try:
-                generation = await _advance(context, provider, generation, voice)
+                generation = await _advance(context, provider, generation, voice, place)
             except AmbiguousSubmitError as error:
-                await _note(context, generation, error)
-                fresh = await _reread(context, generation)
+                await note(context, generation, error)
+                fresh = await reread(context, generation)
                 if fresh.submit_count == generation.submit_count:
                     raise
                 generation = fresh  # it was just sent: look it up
             except ProviderError as error:
                 failures += 1
-                generation = await _after_refusal(context, generation, error, failures)
+                generation = await _after_refusal(context, generation, error, failures, voice)
                 await voice.progress("waiting", error.message)
                 await context.services.sleep(backoff_seconds(failures, error))
-            except BudgetError as error:
-                await _note(context, generation, error)
+            except BlockedError as error:
+                await note(context, generation, error)
                 raise
     return generation
 
 
-async def _advance(
+async def _prepare(
     context: RunContext, provider: ImageProvider, generation: Generation, voice: SceneVoice
 ) -> Generation:
+    """Settle what is to be sent, before it takes anybody's place."""
+    if generation.rung > 0:
+        async with context.services.pool.connection() as conn:
+            generation = await ladder.reprice(context.services, conn, generation)
+    try:
+        return await settle(context, provider, generation, voice)
+    except BlockedError as error:
+        await note(context, generation, error)
+        raise
+    except (FetchError, ImageError, ProviderError) as error:
+        # A picture that the request names: for good, or to be tried again, and nothing was sent.
+        if error.retryable:
+            await note(context, generation, error)
+        else:
+            async with context.services.pool.connection() as conn:
+                await ledger.mark_failed(conn, generation, error, "not_charged")
+        raise
+
+
+async def _advance(
+    context: RunContext,
+    provider: ImageProvider,
+    generation: Generation,
+    voice: SceneVoice,
+    place: PlaceAtProvider,
+) -> Generation:
     if generation.state == "planned":
-        return await _submit(context, provider, generation)
+        return await submit(context, provider, generation, place)
     if generation.state == "submitting":
-        return await _reconcile(context, provider, generation, voice)
+        return await _reconcile(context, provider, generation, voice, place)
+    await place.take_if_free()
     return await _collect(context, provider, generation, voice)
 
 
-async def _submit(
-    context: RunContext, provider: ImageProvider, generation: Generation
-) -> Generation:
-    """Pay, for the first time or where another submit of a lost request is permitted."""
-    services = context.services
-    _refuse_unknown_price(context, provider, generation)
-    is_first = generation.state == "planned"
-    permit = ledger.permit_payment if is_first else ambiguity.permit_another_payment
-    async with context.submits:
-        if context.stopped_by is not None:
-            raise context.stopped_by
-        async with services.pool.connection() as conn:
-            permitted = await permit(
-                conn, generation, context.caps(generation), context.order.run_id
-            )
-        if isinstance(permitted, ledger.PaymentRefused):
-            raise _budget_error(generation, permitted)
-        failpoint("after_permit")
-        # The last question before the request leaves: is it still ours to send?
-        await context.locks.assert_held(generation.id)
-        failpoint("before_post")
-        submission = await services.call(provider.submit, image_request(permitted))
-        failpoint("after_post")
-        submitted = await _persist(context, permitted, submission)
-    failpoint("after_submitted")
-    return submitted
-
-
-async def _persist(
-    context: RunContext, generation: Generation, submission: Submission
-) -> Generation:
-    """Keep the request id: tried again through a restart, since it is paid for by now."""
-
-    async def write() -> Generation:
-        async with context.services.pool.connection() as conn:
-            return await ledger.mark_submitted(
-                conn,
-                generation,
-                request_id=submission.request_id,
-                status_url=submission.status_url,
-                response_url=submission.response_url,
-                cancel_url=submission.cancel_url,
-            )
-
-    try:
-        return await context.database.carry_out(write)
-    except LedgerError:
-        # The answer of an earlier COMMIT may have been lost.
-        known = await _reread(context, generation)
-        if known.request_id != submission.request_id:
-            raise
-        return known
-
-
-def _refuse_unknown_price(
-    context: RunContext, provider: ImageProvider, generation: Generation
-) -> None:
-    known = provider.capabilities.is_free or generation.unit_price_usd is not None
-    if not known and not context.services.settings.allow_unknown_price:
-        message = f"The price of {generation.endpoint} is unknown, so no cap could hold it."
-        raise BudgetError(
-            message,
-            code="price_unknown",
-            next_action="Ask for it with `scene-pipeline prices --refresh`, choose a model of"
-            " `scene-pipeline prices`, or set SCENE_PIPELINE_ALLOW_UNKNOWN_PRICE=true.",
-        )
-
-
-def _budget_error(generation: Generation, refused: ledger.PaymentRefused) -> BudgetError:
-    budget = refused.budget
-    scope = {"run": "this run", "project": "the project", "day": f"the day {budget.period}"}
-    message = (
-        f"Scene {generation.scene_id} would cost about {usd(generation.estimated_micros):.4f} USD,"
-        f" but the cap of {scope[budget.scope]} is {usd(budget.cap_micros):.2f} USD, of which"
-        f" {usd(budget.spent_micros):.4f} is spent and {usd(budget.reserved_micros):.4f} reserved."
-    )
-    return BudgetError(message)
-
-
 async def _reconcile(
-    context: RunContext, provider: ImageProvider, generation: Generation, voice: SceneVoice
+    context: RunContext,
+    provider: ImageProvider,
+    generation: Generation,
+    voice: SceneVoice,
+    place: PlaceAtProvider,
 ) -> Generation:
     """Go on with a request whose answer never came, as far as is known what became of it."""
     if provider.capabilities.is_free:
@@ -174,11 +132,11 @@ async def _reconcile(
             return await ledger.return_unsent(conn, generation)
     match await look_up(context, provider, generation, voice):
         case Found(submission):
-            return await _persist(context, generation, submission)
+            return await persist(context, generation, submission)
         case NeverSent(planned):
             return planned
         case PayAgain(doubtful):
-            return await _submit(context, provider, doubtful)
+            return await submit(context, provider, doubtful, place)
 
 
 async def _collect(
@@ -245,7 +203,11 @@ def _cost(
 
 
 async def _after_refusal(
-    context: RunContext, generation: Generation, error: ProviderError, failures: int
+    context: RunContext,
+    generation: Generation,
+    error: ProviderError,
+    failures: int,
+    voice: SceneVoice,
 ) -> Generation:
     """Put the row where the error leaves it; return it when it is to be tried again at once.
 
@@ -254,7 +216,7 @@ async def _after_refusal(
     """
     if error.stops_the_line:
         context.stopped_by = error
-    generation = await _reread(context, generation)
+    generation = await reread(context, generation)
     unsent = generation.state == "submitting" and error.charge == "not_charged"
     may_repeat = error.retryable and failures < MAX_UNCHARGED_ATTEMPTS
     async with context.services.pool.connection() as conn:
@@ -271,17 +233,11 @@ async def _after_refusal(
         if generation.is_terminal or generation.state == "planned":
             await ledger.note_error(conn, generation, error)
             raise error
-        failed = await ledger.mark_failed(conn, generation, error, error.charge)
+        ladder.explain_reference(error, generation, voice.ref.project_key)
+        async with conn.transaction():
+            failed = await ledger.mark_failed(conn, generation, error, error.charge)
+            await ladder.plan_next(context.services, conn, failed, context.order.run_id)
+        failpoint("after_rung")
         if error.charge == "not_charged" and may_repeat:
             return await ledger.allow_resubmit(conn, failed)
     raise error
-
-
-async def _note(context: RunContext, generation: Generation, error: SceneError) -> None:
-    async with context.services.pool.connection() as conn:
-        await ledger.note_error(conn, generation, error)
-
-
-async def _reread(context: RunContext, generation: Generation) -> Generation:
-    async with context.services.pool.connection() as conn:
-        return await generations.get_generation(conn, generation.id)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from scene_pipeline.database import healing
+from scene_pipeline.database import heal_times, healing
 from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.healing import ExternalVersion
 from scene_pipeline.database.locks import GenerationLocks
@@ -20,11 +20,12 @@ from scene_pipeline.database.publishing import PublicationResult
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import LedgerError, SceneError, StorageError
 from scene_pipeline.media.images import InspectedImage
+from scene_pipeline.pipeline.external import NO_OUTAGE
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.frame_keys import OBJECT_COLLECTED, intend_frame
 from scene_pipeline.pipeline.orders import Failure, SceneRef
-from scene_pipeline.pipeline.retrieve import BYTES_CHANGED, Picture, find_again
+from scene_pipeline.pipeline.retrieve import Picture, find_again
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.uploads import upload
@@ -45,8 +46,10 @@ longer has it, or has other bytes."""
 class HealedVersion:
     """How it went with one version."""
 
+    generation_id: UUID
     scene: SceneRef
     version: int
+    is_current: bool
     status: HealStatus
     url: str
     """What the version's row holds now."""
@@ -55,6 +58,8 @@ class HealedVersion:
     document: PublicationResult | None = None
     """How it went with the document, for a healed version."""
     failure: Failure | None = None
+    was_lost: bool = False
+    """Whether it was known before that the provider no longer has it."""
 
 
 @dataclass
@@ -69,6 +74,12 @@ class Healer:
     store_failures: list[Failure] = field(default_factory=list)
     """How the store refused; after `MAX_STORE_FAILURES` it is not asked any more."""
 
+    @property
+    def given_up(self) -> Failure | None:
+        """Why the store is not asked any more; None while it is."""
+        too_many = len(self.store_failures) >= MAX_STORE_FAILURES
+        return self.store_failures[-1] if too_many else None
+
     async def heal(self, generation_id: UUID) -> HealedVersion | None:
         """Heal the version that a generation made; None where there is nothing to heal.
 
@@ -80,9 +91,11 @@ class Healer:
             version = await healing.external_version(conn, generation_id)
         if version is None:
             return None
-        if len(self.store_failures) >= MAX_STORE_FAILURES:
-            return told(version, "external", failure=self.store_failures[-1])
+        if self.given_up is not None:
+            return told(version, "external", failure=self.given_up)
         if not await self.locks.try_acquire(generation_id):
+            async with pool.connection() as conn:
+                await heal_times.postpone_busy(conn, generation_id)
             return told(version, "busy")
         try:
             async with pool.connection() as conn:
@@ -94,10 +107,16 @@ class Healer:
                 return await self._bring_home(now, generation)
             except SceneError as error:
                 async with pool.connection() as conn:
-                    await healing.note_heal_failure(conn, generation_id, error)
-                if isinstance(error, StorageError):
+                    await heal_times.note_heal_failure(
+                        conn,
+                        generation_id,
+                        error,
+                        attempts=now.heal_attempts,
+                        expires_at=now.expires_at,
+                    )
+                if isinstance(error, StorageError) and error.error_code not in NO_OUTAGE:
                     self.store_failures.append(failure_of(error))
-                is_lost = error.error_code in ("result_lost", BYTES_CHANGED)
+                is_lost = error.error_code in heal_times.LOST_CODES
                 return told(now, "lost" if is_lost else "external", failure=failure_of(error))
         finally:
             # Shielded: a cancelled run must not leave its lock on a connection that lives on.
@@ -166,11 +185,14 @@ def told(
     """How it went with a version, in the words of its row."""
     is_home = status in ("healed", "already")
     return HealedVersion(
+        generation_id=version.generation_id,
         scene=SceneRef(version.project_key, version.scene_id),
         version=version.version,
+        is_current=version.is_current,
         status=status,
         url=url or version.storage_url,
         expires_at=None if is_home else version.expires_at,
         document=document,
         failure=failure,
+        was_lost=version.heal_error_code in heal_times.LOST_CODES,
     )

@@ -74,7 +74,7 @@ class FrameFacts:
     url: str
     """Permanent address, or the provider's where `storage_status` is "external"."""
     storage_path: str | None
-    storage_status: Literal["stored", "external"]
+    storage_status: Literal["stored", "external", "removed"]
     width: int
     height: int
     size_bytes: int

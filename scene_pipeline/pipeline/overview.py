@@ -22,12 +22,15 @@ class ProjectOverview:
     """How many scenes are in which state (the states of the view `scene_status`)."""
     cost_micros: int
     """Spent on it so far."""
+    document_problem: Mapping[str, str] | None
+    """Why the document cannot be used, as {code, message}; its scenes are as planned before."""
 
 
 async def list_overviews(conn: Connection) -> list[ProjectOverview]:
     """Every project that is not archived, by key."""
     cursor = await conn.execute(
-        "SELECT p.key, p.revision, p.master_json -> 'project' ->> 'title' AS title,"
+        "SELECT p.key, p.revision, p.document_problem,"
+        " p.master_json -> 'project' ->> 'title' AS title,"
         " coalesce(sum(s.number), 0)::int AS scene_count,"
         " coalesce(jsonb_object_agg(s.state, s.number) FILTER (WHERE s.state IS NOT NULL), '{}')"
         " AS counts, (SELECT coalesce(sum(coalesce(g.cost_micros, 0) + g.doubtful_micros), 0)"

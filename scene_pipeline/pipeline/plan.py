@@ -11,11 +11,15 @@ from uuid import UUID
 from scene_pipeline.database import generations, intentions, requests
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
+from scene_pipeline.pipeline.ladder import base_token
 from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
+from scene_pipeline.pipeline.project_settings import archived_failure
 from scene_pipeline.pipeline.repetition import answer_of, go_on_with
+from scene_pipeline.pipeline.reusing import reuse
 from scene_pipeline.pipeline.scene_work import SceneWork, new_generation
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.survey import SurveyedScene, survey_project
+from scene_pipeline.scenes.planning import PROJECT_ARCHIVED
 
 
 async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
@@ -73,6 +77,8 @@ def _gone(ref: SceneRef, project_id: UUID) -> SceneWork:
 async def _plan_scene(
     conn: Connection, order: FrameOrder, scene: SurveyedScene, *, may_pay: bool
 ) -> SceneWork:
+    if scene.decision.action == "reuse" and scene.otherwise is not None and not may_pay:
+        scene = replace(scene, decision=scene.otherwise)
     decision = scene.decision
     work = SceneWork(
         ref=scene.ref,
@@ -86,6 +92,12 @@ async def _plan_scene(
         content_hash=scene.state.content_hash,
         failure=_known_failure(scene),
     )
+    if decision.action == "reuse":
+        reused = await reuse(conn, order, scene, work)
+        if reused is not None or scene.otherwise is None:
+            return reused or work
+        scene = replace(scene, decision=scene.otherwise, otherwise=None)
+        return await _plan_scene(conn, order, scene, may_pay=may_pay)
     if decision.action == "resume":
         planned = await _resume(conn, order, scene, work)
     elif decision.action == "generate":
@@ -95,7 +107,8 @@ async def _plan_scene(
     else:
         return work
     answer = planned.generation
-    if order.mode == "regenerate" and answer is not None and answer.token != order.token:
+    is_asked = answer is not None and base_token(answer.token) == order.token
+    if order.mode == "regenerate" and answer is not None and not is_asked:
         await requests.keep_answer_of_order(conn, order.token, answer)
     return planned
 
@@ -108,6 +121,10 @@ def _known_failure(scene: SurveyedScene) -> Failure | None:
             message=state.problem_message or f"Scene {state.scene_id} is not in the document.",
             next_action="Correct the scene in the document and import it again.",
         )
+    if scene.decision.code == PROJECT_ARCHIVED:
+        return archived_failure(scene.ref.project_key)
+    if scene.decision.action == "failed" and scene.problem is not None:
+        return scene.problem
     if scene.decision.action == "failed":
         return Failure(
             code=state.error_code or "failed",
@@ -132,25 +149,43 @@ async def _resume(
     if generation is None:
         return await _generate(conn, order, scene, work)
     if generation.state == "planned" and scene.request is not None:
-        wanted = new_generation(order, scene, scene.request, generation.token)
-        if wanted.idempotency_key != generation.idempotency_key:
+        token = base_token(generation.token)
+        wanted = new_generation(order, scene, scene.request, token)
+        is_rung = generation.rung > 0  # it follows from a rejected one, and is repriced when due
+        if (
+            wanted.content_hash != generation.content_hash
+            if is_rung
+            else wanted.idempotency_key != generation.idempotency_key
+        ):
             await intentions.abandon_unpaid(
                 conn, generation.id, "The scene or its settings changed before anything was sent."
             )
-            return await _generate(conn, order, scene, work, token=generation.token)
-        generation = await intentions.reprice_unsent(
-            conn,
-            generation,
-            estimated_micros=wanted.estimated_micros,
-            unit=wanted.unit,
-            unit_price_usd=wanted.unit_price_usd,
-        )
+            if scene.otherwise is not None and await _nobody_asked(conn, work, token):
+                scene = replace(scene, decision=scene.otherwise, otherwise=None)
+                return await _plan_scene(conn, order, scene, may_pay=True)
+            return await _generate(conn, order, scene, work, token=token)
+        if not is_rung:
+            generation = await intentions.reprice_unsent(
+                conn,
+                generation,
+                estimated_micros=wanted.estimated_micros,
+                unit=wanted.unit,
+                unit_price_usd=wanted.unit_price_usd,
+            )
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
     if request is not None and request.generation_id is None and not request.overrides:
         # What is under way answers it: one picture was asked for, and one is being paid. A request
         # with wishes of its own waits for its turn.
         await requests.claim_request(conn, request.id, generation.id)
     return replace(work, generation=generation)
+
+
+async def _nobody_asked(conn: Connection, work: SceneWork, token: str) -> bool:
+    """Whether a generation was planned for want of a frame, and not because of a request."""
+    if token and not token.startswith("attempt:"):
+        return False
+    request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
+    return request is None
 
 
 async def _generate(

@@ -17,10 +17,12 @@ from scene_pipeline.database.budgets import (
     cost_totals,
     read_budgets,
 )
+from scene_pipeline.database.launches import insert_launch, lock_launches
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import ConfigurationError, Problem
 from scene_pipeline.pipeline.facts import micros
 from scene_pipeline.pipeline.orders import Mode
+from scene_pipeline.pipeline.project_settings import refuse_archived
 from scene_pipeline.pipeline.projects import ImportedProject, import_document
 from scene_pipeline.pipeline.regenerate import request_new_versions
 from scene_pipeline.pipeline.survey import ProjectSurvey, SurveyedScene, survey_project
@@ -71,6 +73,9 @@ class RunPreview:
     """Spent on the project so far."""
     continues_request: bool = False
     """Whether new versions were asked for in the same words before and are not all made yet."""
+    launch_id: int | None = None
+    """The launch that keeps sensors away from the scenes while the command works on them; whoever
+    executes the run closes it. None for a dry run."""
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -125,6 +130,8 @@ async def prepare_run(
             key = imported.key
         mode: Mode = "regenerate" if intent.regenerate else "ensure"
         survey = await _survey(conn, settings, prices, key, intent, mode=mode)
+        if not is_dry:
+            refuse_archived(survey.project)
         continues = False
         if intent.regenerate and not is_dry:
             wanted = [s.ref.scene_id for s in survey.scenes if s.decision.action != "invalid"]
@@ -135,7 +142,27 @@ async def prepare_run(
         if check_store is not None and any(may_pay(scene) for scene in survey.scenes):
             check_store()
         budgets, costs = await read_money(conn, settings, survey.project_id)
-    return RunPreview(imported, survey, budgets, costs, continues)
+        launch_id = None if is_dry else await _launch(conn, survey, intent)
+    return RunPreview(imported, survey, budgets, costs, continues, launch_id)
+
+
+async def _launch(conn: Connection, survey: ProjectSurvey, intent: RunIntent) -> int | None:
+    """Say that a command is about to work on these scenes, in the transaction that makes them due.
+
+    It asks nobody's leave: where a sensor's run is at work on them, the two share what it makes.
+    """
+    scene_ids = [scene.ref.scene_id for scene in survey.scenes]
+    if not scene_ids:
+        return None
+    await lock_launches(conn)
+    return await insert_launch(
+        conn,
+        "command",
+        survey.project_id,
+        scene_ids,
+        reason=intent.requested_by,
+        refresh_stale=intent.refresh_stale,
+    )
 
 
 async def read_money(

@@ -16,7 +16,7 @@ from scene_pipeline.database.projects import StoredDocument
 from scene_pipeline.database.rows import Connection, ProjectRow, VersionRow
 from scene_pipeline.database.versions import current_versions
 from scene_pipeline.errors import Problem, UsageError
-from scene_pipeline.pipeline.survey import request_defaults, synchronise
+from scene_pipeline.pipeline.scene_rows import request_defaults, synchronise
 from scene_pipeline.scenes.document import parse_document, read_document
 from scene_pipeline.scenes.hashes import canonical_json
 from scene_pipeline.scenes.identity import project_key_from_filename
@@ -116,9 +116,10 @@ async def import_document(
 
 
 def _refuse_other_origin(existing: ProjectRow, origin: str, own_key: str | None) -> None:
-    if own_key is None and existing.origin is not None and existing.origin != origin:
+    if own_key is None and existing.origin != origin:
+        namesake = existing.origin or "its document's own `project.key`, or by --project"
         raise UsageError(
-            f"Project {existing.key!r} was named after {existing.origin}, not after {origin}.",
+            f"Project {existing.key!r} was named after {namesake}, not after {origin}.",
             code="origin_differs",
             next_action=f"Give --project {existing.key} to update it, or another key to make one.",
         )
@@ -137,18 +138,24 @@ async def _update(
     versions = await current_versions(conn, existing.id)
     ours = await _our_urls(conn, existing.id)
     merged = _with_recorded_frames(parsed, versions, ours)
-    if canonical_json(merged) == canonical_json(stored.master_json):
+    is_same = canonical_json(merged) == canonical_json(stored.master_json)
+    if is_same and data == stored.imported_document:
         return existing, False
-    if not force and _was_edited(stored, ours):
+    if not is_same and not force and _was_edited(stored, ours):
         raise UsageError(
             f"Project {existing.key!r} was edited since its last import; the file would undo that.",
             code="edited_since_import",
             next_action="Export the project and merge, or import with --force.",
         )
+    # The same in another layout is kept, too: `export` follows it, and edits are counted from it.
     project = await projects.replace_document(
-        conn, existing.id, master_json=merged, imported=data, scene_order=scene_order
+        conn,
+        existing.id,
+        master_json=stored.master_json if is_same else merged,
+        imported=data,
+        scene_order=scene_order,
     )
-    return project, True
+    return project, project.revision != existing.revision
 
 
 async def _our_urls(conn: Connection, project_id: UUID) -> frozenset[str]:
@@ -204,5 +211,15 @@ async def export_project(conn: Connection, key: str) -> bytes:
         NotFoundError: There is no such project.
     """
     project = await projects.get_project(conn, key)
-    stored = await projects.load_document(conn, project.id)
-    return export_document(stored.imported_document, stored.master_json)
+    _, data = await export_revision(conn, project.id)
+    return data
+
+
+async def export_revision(conn: Connection, project_id: UUID) -> tuple[int, bytes]:
+    """The project's document as `export_project` gives it, with its revision.
+
+    Raises:
+        NotFoundError: There is no such project.
+    """
+    stored = await projects.load_document(conn, project_id)
+    return stored.project.revision, export_document(stored.imported_document, stored.master_json)

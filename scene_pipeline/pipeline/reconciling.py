@@ -72,11 +72,13 @@ async def look_up(
     give_up_at = time.monotonic() + settings.ambiguous_patience_seconds
     sent_at = generation.submitting_at or generation.created_at
     asked = 0
+    async with services.pool.connection() as conn:
+        known_ids = await generations.other_request_ids(conn, generation)
     while True:
         asked += 1
         age_seconds = await database_age_seconds(context, sent_at)
         since = generation.doubtful_since or sent_at
-        lost = await services.call(provider.find_lost, image_request(generation), since)
+        lost = await services.call(provider.find_lost, image_request(generation), since, known_ids)
         if lost.verdict == "found" and lost.submission is not None:
             return Found(lost.submission)
         if age_seconds >= settle_seconds or time.monotonic() >= give_up_at:

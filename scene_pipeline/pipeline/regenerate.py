@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
+from typing import Any
 
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.database.requests import ask_for_new_versions
@@ -32,7 +33,7 @@ async def request_new_versions(
         NotFoundError: There is no such project.
     """
     project = await get_project(conn, project_key)
-    given = {name: value for name, value in asdict(overrides).items() if value is not None}
+    given = given_overrides(overrides)
     batch = sha256(canonical_json([sorted(scene_ids), given]).encode()).hexdigest()[:32]
     return await ask_for_new_versions(
         conn,
@@ -43,3 +44,12 @@ async def request_new_versions(
         requested_by=requested_by,
         reason=reason,
     )
+
+
+def given_overrides(overrides: RequestOverrides) -> dict[str, Any]:
+    """What a request's row holds: the overrides that were given, as JSON gives them back."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(overrides).items()
+        if value is not None
+    }

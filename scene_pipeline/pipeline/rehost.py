@@ -2,33 +2,33 @@
 
 Every step can be done again: the key depends only on the generation and the bytes, an intent row
 precedes the upload, and recording is keyed by the generation. While the object store is down, the
-version is recorded with the provider's own address, and healed later.
+version is recorded with the provider's own address, and healed later; several candidates wait.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from scene_pipeline.database import ledger, versions
+from scene_pipeline.database import candidates, ledger
+from scene_pipeline.database.continuity import wake_followers
 from scene_pipeline.database.healing import mark_external
+from scene_pipeline.database.recording import CheckedPicture, record_versions
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import FetchError, ImageError, LedgerError, SceneError, StorageError
-from scene_pipeline.media.images import InspectedImage
+from scene_pipeline.errors import ChargeVerdict, LedgerError, SceneError, StorageError
+from scene_pipeline.pipeline import ladder
+from scene_pipeline.pipeline.candidates import store_candidates
 from scene_pipeline.pipeline.external import external_address
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.frame_keys import OBJECT_COLLECTED, intend_frame
-from scene_pipeline.pipeline.retrieve import (
-    FetchedPicture,
-    Picture,
-    fetch_picture,
-    inspect_picture,
-    picture_of,
+from scene_pipeline.pipeline.frame_keys import OBJECT_COLLECTED
+from scene_pipeline.pipeline.placing import (
+    PLACE_ATTEMPTS,
+    SeenPicture,
+    is_lost,
+    mark_stored,
+    place_picture,
+    see_picture,
 )
-from scene_pipeline.pipeline.retrying import with_retries
+from scene_pipeline.pipeline.retrieve import Picture, pictures_of
 from scene_pipeline.pipeline.run_context import RunContext, SceneVoice
-from scene_pipeline.pipeline.uploads import upload
-
-DOWNLOAD_ATTEMPTS = 5
-PLACE_ATTEMPTS = 5
-"""How many keys are tried for one picture where the collector takes each for a leftover."""
 
 
 async def rehost(context: RunContext, generation: Generation, voice: SceneVoice) -> Generation:
@@ -60,62 +60,72 @@ async def rehost(context: RunContext, generation: Generation, voice: SceneVoice)
 
 
 async def _record(context: RunContext, generation: Generation) -> Generation:
-    if generation.storage_status == "external":
-        url = generation.external_url or ""
-    else:
-        url = context.services.store.url(generation.storage_key or "")
-    async with context.services.pool.connection() as conn:
-        recorded = await versions.record_version(
+    store = context.services.store
+    async with context.services.pool.connection() as conn, conn.transaction():
+        further = await candidates.list_candidates(conn, generation.id)
+        if generation.storage_status == "external":
+            url = generation.external_url or ""
+        else:
+            url = store.url(generation.storage_key or "")
+        facts = generation.image or {}
+        first = CheckedPicture(
+            image_index=facts.get("image_index", 0),
+            url=url,
+            storage_key=generation.storage_key,
+            image=facts,
+            thumbnail=generation.thumbnail,
+            rejection=_rejection(generation, facts),
+        )
+        recorded = await record_versions(
             conn,
             generation,
-            url=url,
-            rejection=_rejection(generation),
+            [
+                first,
+                *(
+                    CheckedPicture(
+                        image_index=candidate.image_index,
+                        url=store.url(candidate.storage_key),
+                        storage_key=candidate.storage_key,
+                        image=candidate.image,
+                        thumbnail=candidate.thumbnail,
+                        rejection=_rejection(generation, candidate.image),
+                    )
+                    for candidate in further
+                ),
+            ],
         )
+        # Rejected and followed up in one transaction: no crash comes between the two.
+        await ladder.plan_next(context.services, conn, recorded, context.order.run_id)
+        if recorded.state == "recorded":
+            await wake_followers(conn, recorded)
     failpoint("after_recorded")
     return recorded
 
 
 async def _store(context: RunContext, generation: Generation, voice: SceneVoice) -> Generation:
-    services = context.services
-    picture = picture_of(generation)
-    image, fetched = await with_retries(
-        lambda: _fetch_and_inspect(context, generation, picture, voice),
-        attempts=DOWNLOAD_ATTEMPTS,
-        sleep=services.sleep,
-    )
-    facts = _image_facts(image, picture, fetched.source_url)
-    for attempt in range(1, PLACE_ATTEMPTS + 1):
-        try:
-            key = await _upload(context, generation, image, voice)
-        except StorageError as error:
-            address = external_address(fetched.url, error)
-            await voice.progress("storing", f"{error.message} Its provider's address stands in.")
-            stored = await _keep_external(context, generation, address, facts, image.thumbnail)
-            break
-        try:
-            async with services.pool.connection() as conn:
-                stored = await ledger.mark_stored(
-                    conn,
-                    generation,
-                    storage_key=key,
-                    image=facts,
-                    thumbnail=image.thumbnail,
-                )
-        except LedgerError as error:
-            if error.error_code != OBJECT_COLLECTED or attempt == PLACE_ATTEMPTS:
-                raise
-        else:
-            break
+    first, *further = pictures_of(generation)
+    if further:
+        stored = await store_candidates(context, generation, first, further, voice)
+    else:
+        stored = await _store_only(context, generation, first, voice)
     failpoint("after_stored")
     return stored
 
 
+async def _store_only(
+    context: RunContext, generation: Generation, picture: Picture, voice: SceneVoice
+) -> Generation:
+    seen = await see_picture(context, generation, picture, voice)
+    try:
+        return await place_picture(context, generation, seen, voice, mark_stored)
+    except StorageError as error:
+        address = external_address(seen.fetched.url, error)
+        await voice.progress("storing", f"{error.message} Its provider's address stands in.")
+        return await _keep_external(context, generation, address, seen)
+
+
 async def _keep_external(
-    context: RunContext,
-    generation: Generation,
-    address: str,
-    facts: dict[str, Any],
-    thumbnail: bytes | None,
+    context: RunContext, generation: Generation, address: str, seen: SeenPicture
 ) -> Generation:
     provider = context.services.provider(generation.provider)
     async with context.services.pool.connection() as conn:
@@ -124,57 +134,12 @@ async def _keep_external(
             generation,
             url=address,
             lifetime_seconds=provider.capabilities.url_lifetime_seconds,
-            image=facts,
-            thumbnail=thumbnail,
+            image=seen.facts,
+            thumbnail=seen.image.thumbnail,
         )
 
 
-def _image_facts(image: InspectedImage, picture: Picture, source_url: str | None) -> dict[str, Any]:
-    return {
-        "size_bytes": len(image.data),
-        "content_type": image.content_type,
-        "width": image.width,
-        "height": image.height,
-        "sha256": image.sha256,
-        "source_url": source_url,
-        "is_blank": image.is_blank,
-        "is_flagged": picture.is_flagged,
-        "notes": list(image.notes),
-    }
-
-
-async def _upload(
-    context: RunContext, generation: Generation, image: InspectedImage, voice: SceneVoice
-) -> str:
-    services = context.services
-    async with services.pool.connection() as conn:
-        key = await intend_frame(conn, generation, image)
-    failpoint("after_intent")
-    await voice.progress("storing", f"storing {len(image.data):,} bytes")
-    await upload(services, key, image, context.uploads)
-    failpoint("after_upload")
-    return key
-
-
-async def _fetch_and_inspect(
-    context: RunContext, generation: Generation, picture: Picture, voice: SceneVoice
-) -> tuple[InspectedImage, FetchedPicture]:
-    async with context.downloads:
-        fetched = await fetch_picture(
-            context.services,
-            generation,
-            picture,
-            lambda words: voice.progress("downloading", words),
-        )
-    failpoint("after_download")
-    async with context.decodes:
-        image = await inspect_picture(context.services, generation, fetched.data)
-    failpoint("after_inspect")
-    return image, fetched
-
-
-def _rejection(generation: Generation) -> str | None:
-    image = generation.image or {}
+def _rejection(generation: Generation, image: Mapping[str, Any]) -> str | None:
     if image.get("is_flagged"):
         return f"{generation.provider}'s safety check objects to the picture."
     if image.get("is_blank"):
@@ -184,11 +149,10 @@ def _rejection(generation: Generation) -> str | None:
 
 async def _keep_error(context: RunContext, generation: Generation, error: SceneError) -> None:
     """A picture that cannot be had again ends the generation; anything else is taken up later."""
-    is_lost = error.error_code in ("result_lost", "no_picture") or (
-        isinstance(error, ImageError | FetchError) and not error.retryable
-    )
     async with context.services.pool.connection() as conn:
-        if is_lost:
-            await ledger.mark_failed(conn, generation, error, "charged")
+        if is_lost(error):
+            # A picture that was taken over cost nothing: the next run makes one.
+            charge: ChargeVerdict = "not_charged" if generation.reused_image_id else "charged"
+            await ledger.mark_failed(conn, generation, error, charge)
         else:
             await ledger.note_error(conn, generation, error)

@@ -7,10 +7,12 @@ Belongs here: going on with a known generation. Does not belong here: a scene's 
 from dataclasses import replace
 
 from scene_pipeline.database import generations, intentions, ledger, requests
+from scene_pipeline.database.promotion import promote_version
 from scene_pipeline.database.rows import Connection, Generation, VersionRow
-from scene_pipeline.database.versions import promote_version, version_of_generation
+from scene_pipeline.database.versions import version_of_generation
 from scene_pipeline.errors import LedgerError
 from scene_pipeline.pipeline.facts import frame_facts
+from scene_pipeline.pipeline.ladder import last_rung
 from scene_pipeline.pipeline.orders import Failure, FrameOrder
 from scene_pipeline.pipeline.scene_work import SceneWork, new_generation
 from scene_pipeline.pipeline.survey import SurveyedScene
@@ -33,9 +35,11 @@ async def go_on_with(
     known: Generation,
 ) -> SceneWork | Generation:
     """Exactly this request was planned before: go on with what came of it."""
+    known = await last_rung(conn, known)
     if not known.is_terminal:
         return known
-    if known.state == "abandoned" or known.error_charge == "not_charged":
+    is_unpaid = known.error_charge == "not_charged" and known.flagged_input is None
+    if known.state == "abandoned" or is_unpaid:
         return await _plan_again(conn, known)
     if known.state == "failed" and order.mode == "ensure" and scene.request is not None:
         attempts = await generations.count_attempts(
@@ -48,7 +52,8 @@ async def go_on_with(
         before = await generations.find_by_key(conn, again.idempotency_key)
         # Never one that may have been paid: it would have been counted.
         if before is not None and (
-            before.state != "failed" or before.error_charge == "not_charged"
+            before.state != "failed"
+            or (before.error_charge == "not_charged" and before.flagged_input is None)
         ):
             return await go_on_with(conn, order, scene, work, before)
     version = await version_of_generation(conn, known.id)

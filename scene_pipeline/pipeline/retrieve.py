@@ -12,7 +12,11 @@ from typing import Any, Final
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import FetchError, ImageError, ProviderError
 from scene_pipeline.media.images import InspectedImage
-from scene_pipeline.pipeline.run_context import image_request, submission_of
+from scene_pipeline.pipeline.run_context import (
+    complete_request,
+    image_request,
+    submission_of,
+)
 from scene_pipeline.pipeline.services import Services
 
 Tell = Callable[[str], Awaitable[None]]
@@ -23,9 +27,10 @@ _LOST_LINKS = frozenset({"link_expired"})
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The one image of a result that becomes the frame."""
+    """One image of a result."""
 
     index: int
+    """Its place in the result, from 0."""
     url: str | None
     """The provider's address; None where the provider gives bytes."""
     is_flagged: bool
@@ -42,8 +47,8 @@ class FetchedPicture:
     """Where the bytes came from in the end, without query."""
 
 
-def picture_of(generation: Generation) -> Picture:
-    """The picture that a generation's result names.
+def pictures_of(generation: Generation) -> tuple[Picture, ...]:
+    """The pictures that a generation's result names: at least one, at most as many as asked for.
 
     Raises:
         ImageError: code "no_picture".
@@ -52,8 +57,23 @@ def picture_of(generation: Generation) -> Picture:
     if not images:
         message = f"The provider's result for scene {generation.scene_id} holds no picture."
         raise ImageError(message, code="no_picture")
-    first = images[0]
-    return Picture(index=0, url=first.get("url"), is_flagged=bool(first.get("is_flagged")))
+    return tuple(
+        Picture(index=index, url=image.get("url"), is_flagged=bool(image.get("is_flagged")))
+        for index, image in enumerate(images[: generation.image_count])
+    )
+
+
+def picture_of(generation: Generation, image_index: int) -> Picture:
+    """One of the pictures that a generation's result names.
+
+    Raises:
+        ImageError: code "no_picture".
+    """
+    for picture in pictures_of(generation):
+        if picture.index == image_index:
+            return picture
+    message = f"The result for scene {generation.scene_id} holds no picture {image_index + 1}."
+    raise ImageError(message, code="no_picture")
 
 
 async def fetch_picture(
@@ -67,7 +87,7 @@ async def fetch_picture(
     """
     if picture.url is None:
         provider = services.provider(generation.provider)
-        request = image_request(generation)
+        request = await complete_request(services, generation)
         data = await services.call(provider.read_image, request, picture.index)
         return FetchedPicture(data, None, None)
     await tell("downloading the picture")
@@ -86,13 +106,19 @@ async def fetch_picture(
 
 
 async def inspect_picture(
-    services: Services, generation: Generation, data: bytes, *, embed: bool | None = None
+    services: Services,
+    generation: Generation,
+    picture: Picture,
+    data: bytes,
+    *,
+    embed: bool | None = None,
 ) -> InspectedImage:
     """Check a picture completely and put the generation's facts into it.
 
     Args:
         services: Of this process.
         generation: Whose picture it is.
+        picture: Which of its pictures.
         data: As it arrived.
         embed: Whether the facts are embedded; as the settings say where left out.
 
@@ -102,7 +128,7 @@ async def inspect_picture(
     return await services.call(
         services.workers.inspect,
         data,
-        metadata=_embedded_metadata(generation),
+        metadata=_embedded_metadata(generation, picture),
         embed=services.settings.embed_metadata if embed is None else embed,
     )
 
@@ -136,7 +162,7 @@ async def find_again(
     # The facts may have been embedded, or not, under another setting than today's.
     for embed in (embeds, not embeds):
         async with decodes:
-            image = await inspect_picture(services, generation, fetched.data, embed=embed)
+            image = await inspect_picture(services, generation, picture, fetched.data, embed=embed)
         if image.sha256 == sha256:
             return image
     message = f"{generation.provider} gives other bytes for scene {generation.scene_id} than first."
@@ -175,8 +201,10 @@ def _lost(generation: Generation) -> FetchError:
     )
 
 
-def _embedded_metadata(generation: Generation) -> dict[str, str]:
+def _embedded_metadata(generation: Generation, picture: Picture) -> dict[str, str]:
+    candidate = {"candidate": str(picture.index + 1)} if picture.index else {}
     return {
+        **candidate,
         "prompt": generation.prompt,
         "model": generation.endpoint,
         "provider": generation.provider,

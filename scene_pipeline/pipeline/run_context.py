@@ -1,14 +1,17 @@
 """What the stages of one run share: services, locks, bounds and the way to tell what happened."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from scene_pipeline.database.budgets import Cap
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.rows import Generation
+from scene_pipeline.database.slots import ProviderSlots
 from scene_pipeline.errors import LedgerError, ProviderError
 from scene_pipeline.pipeline.facts import micros
 from scene_pipeline.pipeline.orders import (
@@ -21,6 +24,7 @@ from scene_pipeline.pipeline.orders import (
     StageDone,
     StreamEvent,
 )
+from scene_pipeline.pipeline.references import reference_pictures
 from scene_pipeline.pipeline.retrying import DatabasePatience
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest, Submission
@@ -35,7 +39,9 @@ class RunContext:
     locks: GenerationLocks
     emit: Callable[[StreamEvent], Awaitable[None]]
     in_flight: asyncio.Semaphore
-    """Requests that are at a provider."""
+    """Requests of this run that are at a provider."""
+    slots: ProviderSlots
+    """Requests of all runs that are at one provider."""
     submits: asyncio.Semaphore
     polls: asyncio.Semaphore
     downloads: asyncio.Semaphore
@@ -48,6 +54,10 @@ class RunContext:
     """Stages that were told: what is done again after a lost connection is told once."""
     store_failures: list[Failure] = field(default_factory=list)
     """Why frames could not be healed; after a few of them no more are tried."""
+    finished: set[SceneRef] = field(default_factory=set)
+    """Scenes whose outcome was told."""
+    paid_here: defaultdict[SceneRef, set[UUID]] = field(default_factory=lambda: defaultdict(set))
+    """Generations whose cost is this run's: not paid before it, nor by a run waited for."""
 
     @classmethod
     def create(
@@ -65,6 +75,7 @@ class RunContext:
             locks=locks,
             emit=emit,
             in_flight=asyncio.Semaphore(settings.generation_concurrency),
+            slots=ProviderSlots(locks, settings.provider_concurrency),
             submits=asyncio.Semaphore(min(settings.generation_concurrency, 8)),
             polls=asyncio.Semaphore(8),
             downloads=asyncio.Semaphore(settings.download_concurrency),
@@ -102,7 +113,11 @@ async def database_age_seconds(context: RunContext, moment: datetime) -> float:
 
 
 def image_request(generation: Generation) -> ImageRequest:
-    """The request that a ledger row stands for, exactly as it was or will be sent."""
+    """The request that a ledger row stands for, without its reference pictures.
+
+    That is enough to ask about one that was sent: a store that is down must not stand between us
+    and a result that was paid for.
+    """
     parameters = generation.parameters
     return ImageRequest(
         generation_id=str(generation.id),
@@ -116,7 +131,21 @@ def image_request(generation: Generation) -> ImageRequest:
         guidance=parameters.get("guidance"),
         output_format=parameters.get("output_format") or "jpeg",
         arguments=parameters.get("arguments") or {},
+        image_count=generation.image_count,
     )
+
+
+async def complete_request(services: Services, generation: Generation) -> ImageRequest:
+    """The request that a ledger row stands for, exactly as it was or will be sent.
+
+    Raises:
+        StorageError: A reference picture cannot be read.
+        ImageError: A reference picture cannot be made small enough.
+    """
+    request = image_request(generation)
+    if not generation.reference_images:
+        return request
+    return replace(request, references=await reference_pictures(services, generation))
 
 
 def submission_of(generation: Generation) -> Submission:

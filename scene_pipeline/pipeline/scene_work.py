@@ -9,9 +9,10 @@ from uuid import UUID
 
 from scene_pipeline.database.rows import Generation, NewGeneration
 from scene_pipeline.pipeline.orders import Failure, FrameFacts, FrameOrder, SceneRef
-from scene_pipeline.pipeline.survey import SurveyedScene, content_parts
-from scene_pipeline.scenes.hashes import idempotency_key, request_hash
-from scene_pipeline.scenes.identity import derive_seed
+from scene_pipeline.pipeline.scene_rows import content_parts
+from scene_pipeline.pipeline.survey import SurveyedScene
+from scene_pipeline.scenes.hashes import idempotency_key
+from scene_pipeline.scenes.identity import derive_seed, fixed_seed, next_seed
 from scene_pipeline.scenes.planning import Action
 from scene_pipeline.scenes.requests import ResolvedRequest
 from scene_pipeline.scenes.table import PromptRow
@@ -49,7 +50,7 @@ def new_generation(
         token=token,
         candidate_index=0,
     )
-    seed = request.seed if request.seed is not None else derive_seed(key)
+    seed = request.seed if request.seed is not None else _chosen_seed(scene, request, key)
     estimate = scene.estimate
     return NewGeneration(
         project_id=scene.state.project_id,
@@ -64,29 +65,40 @@ def new_generation(
         negative_prompt=request.negative_prompt,
         content=content_parts(request),
         content_hash=request.content_hash,
-        request_hash=request_hash(
-            provider=request.provider,
-            endpoint=request.endpoint,
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
-            references=request.references,
-            size=request.size,
-            seed=seed,
-            steps=request.steps,
-            guidance=request.guidance,
-            output_format=request.output_format,
-            arguments=request.arguments,
-        ),
+        request_hash=request.hash_with(seed),
         width=request.width,
         height=request.height,
         seed=seed,
+        image_count=request.image_count,
         parameters={
             "steps": request.steps,
             "guidance": request.guidance,
             "output_format": request.output_format,
             "arguments": dict(request.arguments),
+            **_named_references(request),
         },
         estimated_micros=estimate.amount_micros if estimate else 0,
         unit=estimate.unit if estimate else None,
         unit_price_usd=estimate.unit_price if estimate else None,
     )
+
+
+def _named_references(request: ResolvedRequest) -> dict[str, list[str]]:
+    """Give pictures that a command names in the place of the document's, whose are content."""
+    if request.references == request.document_references:
+        return {}
+    return {"references": list(request.references)}
+
+
+def _chosen_seed(scene: SurveyedScene, request: ResolvedRequest, key: str) -> int:
+    """The seed where nobody gave one, by the policy that holds for the scene."""
+    current = scene.state.current_seed
+    match request.seed_policy:
+        case "fixed":
+            return fixed_seed(scene.state.project_id, scene.ref.scene_id)
+        case "reuse" if current is not None:
+            return current
+        case "increment" if current is not None:
+            return next_seed(current)
+        case _:
+            return derive_seed(key)

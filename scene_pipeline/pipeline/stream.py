@@ -2,7 +2,8 @@
 
 A fixed number of workers take scenes from the plan and carry each from prompt to document; every
 stage has its own bound, and the queue of events is bounded too, so that memory depends on the
-bounds and not on the number of scenes. One bad scene ends as an outcome and holds nothing up.
+bounds and not on the number of scenes. One bad scene ends as an outcome and holds nothing up. The
+scenes of a continuity group are one worker's, one after the other.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import psycopg
 
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.errors import DatabaseError
+from scene_pipeline.pipeline.continuity import units_of
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
 from scene_pipeline.pipeline.plan import plan_order
@@ -37,7 +39,7 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
         UsageError: The order cannot be planned; nothing was changed.
     """
     failpoint("before_plan")
-    plan = await _plan(order, services)
+    units = await _plan(order, services)
     failpoint("after_plan")
     events: asyncio.Queue[StreamEvent | None] = asyncio.Queue(EVENT_QUEUE_SIZE)
     async with GenerationLocks.connect(services.database_url) as locks:
@@ -45,7 +47,7 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
 
         async def work_and_say_so() -> None:
             try:
-                await _work_through(context, plan)
+                await _work_through(context, units)
             except Exception:
                 await events.put(None)
                 raise
@@ -61,25 +63,29 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
             await asyncio.gather(workers, return_exceptions=True)
 
 
-async def _plan(order: FrameOrder, services: Services) -> list[SceneWork]:
+async def _plan(order: FrameOrder, services: Services) -> list[tuple[SceneWork, ...]]:
+    async def plan_units() -> list[tuple[SceneWork, ...]]:
+        return await units_of(services, await plan_order(order, services))
+
     try:
-        return await DatabasePatience(services.sleep).carry_out(lambda: plan_order(order, services))
+        return await DatabasePatience(services.sleep).carry_out(plan_units)
     except psycopg.OperationalError as error:
         message = f"The database stopped answering ({type(error).__name__}); nothing was begun."
         raise DatabaseError(message) from error
 
 
-async def _work_through(context: RunContext, plan: Sequence[SceneWork]) -> None:
+async def _work_through(context: RunContext, units: Sequence[Sequence[SceneWork]]) -> None:
     settings = context.services.settings
     publisher = Publisher(context.services)
-    waiting = iter(plan)
+    waiting = iter(units)
 
     async def worker() -> None:
-        for work in waiting:
-            await run_scene(context, publisher, work)
+        for unit in waiting:
+            for work in unit:
+                await run_scene(context, publisher, work)
 
     count = min(
-        len(plan),
+        len(units),
         settings.generation_concurrency
         + settings.download_concurrency
         + settings.decode_workers

@@ -4,30 +4,34 @@ Belongs here: reading the document and the rows, resolving requests, pricing. A 
 `pipeline.plan` carries the decisions out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
 from scene_pipeline.database.projects import (
-    StoredDocument,
     get_project,
     load_document,
     retired_scenes,
     scene_states,
-    synchronise_scenes,
 )
-from scene_pipeline.database.rows import Connection, SceneRow, SceneState, VersionRow
+from scene_pipeline.database.reuse import ReusableVersion
+from scene_pipeline.database.rows import (
+    Connection,
+    ProjectRow,
+    SceneState,
+    VersionRow,
+)
 from scene_pipeline.database.versions import current_versions
 from scene_pipeline.errors import NotFoundError, UsageError
-from scene_pipeline.pipeline.orders import Mode, SceneRef
+from scene_pipeline.pipeline.facts import failure_of
+from scene_pipeline.pipeline.orders import Failure, Mode, SceneRef
+from scene_pipeline.pipeline.reuse import find_identical, find_reusable, reusable_of
+from scene_pipeline.pipeline.scene_rows import request_defaults, synchronise
+from scene_pipeline.pipeline.standing import overridden, standing_of
 from scene_pipeline.providers.prices import Estimate, PriceTable
-from scene_pipeline.providers.registry import DEFAULT_MODELS
-from scene_pipeline.scenes.document import ProjectDocument, Scene, read_document
-from scene_pipeline.scenes.planning import Decision, LastFailure, Standing, decide
-from scene_pipeline.scenes.prompts import EXPANSION_VERSION
+from scene_pipeline.scenes.document import ProjectDocument, read_document
+from scene_pipeline.scenes.planning import Decision, Standing, decide
 from scene_pipeline.scenes.requests import (
-    RequestDefaults,
     RequestOverrides,
     ResolvedRequest,
     resolve_request,
@@ -50,97 +54,32 @@ class SurveyedScene:
     estimate: Estimate | None
     """What a new generation would cost, whether or not one is due."""
     current: VersionRow | None
+    problem: Failure | None = None
+    """Why its regeneration request cannot be granted; nothing is made for it meanwhile."""
+    reusable: ReusableVersion | None = None
+    """A version that can stand in for a new one."""
+    otherwise: Decision | None = None
+    """What is decided where that version is not to be had any more; for an open generation that
+    nothing was sent for, what costs nothing where the document no longer asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectSurvey:
     """A project's document, and the scenes that were asked for."""
 
-    project_id: UUID
-    project_key: str
+    project: ProjectRow
     document: ProjectDocument
     scenes: tuple[SurveyedScene, ...]
 
+    @property
+    def project_id(self) -> UUID:
+        """The project's row."""
+        return self.project.id
 
-def request_defaults(settings: Settings) -> RequestDefaults:
-    """What the settings say where neither project, scene nor command does."""
-    models = dict(DEFAULT_MODELS)
-    if settings.model is not None:
-        models[settings.provider_name] = settings.model
-    return RequestDefaults(
-        provider=settings.provider_name,
-        models=models,
-        image_size=settings.image_size,
-        steps=settings.steps,
-        output_format=settings.output_format,
-    )
-
-
-async def synchronise(
-    conn: Connection, stored: StoredDocument, document: ProjectDocument, defaults: RequestDefaults
-) -> None:
-    """Derive the table of scenes from the document, when it has changed since the last time."""
-    if stored.project.planned_revision >= stored.project.revision:
-        return
-    rows = [_scene_row(document, scene, defaults) for scene in document.scenes]
-    usable = {row.scene_id for row in rows}
-    places = {scene_id: place for place, scene_id in enumerate(document.scene_order, start=1)}
-    set_aside = {
-        problem.scene_id: problem
-        for problem in reversed(document.problems)
-        if problem.scene_id is not None
-        and problem.scene_id in places
-        and problem.scene_id not in usable
-    }
-    rows.extend(
-        SceneRow(
-            scene_id=scene_id,
-            position=places[scene_id],
-            scene_prompt=None,
-            content={},
-            content_hash=None,
-            problem_code=problem.code,
-            problem_message=problem.message,
-        )
-        for scene_id, problem in set_aside.items()
-    )
-    await synchronise_scenes(conn, stored.project.id, stored.project.revision, rows)
-
-
-def _scene_row(document: ProjectDocument, scene: Scene, defaults: RequestDefaults) -> SceneRow:
-    try:
-        request = resolve_request(document, scene, defaults, RequestOverrides())
-    except UsageError as error:
-        return SceneRow(
-            scene_id=scene.scene_id,
-            position=scene.position,
-            scene_prompt=scene.prompt,
-            content={},
-            content_hash=None,
-            problem_code=error.error_code,
-            problem_message=error.message,
-        )
-    return SceneRow(
-        scene_id=scene.scene_id,
-        position=scene.position,
-        scene_prompt=scene.prompt,
-        content=content_parts(request),
-        content_hash=request.content_hash,
-        continuity_group=scene.continuity_group,
-        start_frame=scene.start_frame,
-    )
-
-
-def content_parts(request: ResolvedRequest) -> dict[str, Any]:
-    """What decides the picture's content, part by part: a stale frame names its cause by them."""
-    return {
-        "prompt": request.scene_prompt,
-        "expanded_prompt": request.expanded_prompt,
-        "negative_prompt": request.negative_prompt or None,
-        "references": list(request.references),
-        "size": f"{request.width}x{request.height}",
-        "expansion_version": EXPANSION_VERSION,
-    }
+    @property
+    def project_key(self) -> str:
+        """The project's name."""
+        return self.project.key
 
 
 async def survey_project(
@@ -178,6 +117,7 @@ async def survey_project(
     defaults = request_defaults(settings)
     await synchronise(conn, stored, document, defaults)
     states = await scene_states(conn, project.id)
+    reusable = await find_reusable(conn, project, states) if mode == "ensure" else {}
     if scene_ids is not None:
         if skip_retired:
             retired = await retired_scenes(conn, project.id, scene_ids)
@@ -185,34 +125,107 @@ async def survey_project(
         states = _selected(states, project_key, scene_ids)
     versions = await current_versions(conn, project.id)
     by_id = {scene.scene_id: scene for scene in document.scenes}
-    surveyed = []
+
+    def decided(standing: Standing) -> Decision:
+        return decide(standing, regenerate=mode == "regenerate", refresh_stale=refresh_stale)
+
+    surveyed: list[SurveyedScene] = []
     for state in states:
         scene = by_id.get(state.scene_id)
-        effective = overridden(overrides, state.request_overrides)
-        standing = standing_of(state, scene)
-        decision = decide(standing, regenerate=mode == "regenerate", refresh_stale=refresh_stale)
-        request = (
-            resolve_request(document, scene, defaults, effective)
-            if scene is not None and state.problem_code is None
-            else None
-        )
+        request: ResolvedRequest | None = None
+        problem: Failure | None = None
+        if scene is not None and state.problem_code is None:
+            try:
+                effective = overridden(overrides, state.request_overrides)
+                request = resolve_request(document, scene, defaults, effective)
+            except UsageError as error:
+                resolve_request(document, scene, defaults, overrides)  # the order's own are refused
+                problem = failure_of(error)
         estimate = (
-            prices.estimate(request.provider, request.endpoint, request.width, request.height)
+            prices.estimate(
+                request.provider,
+                request.endpoint,
+                request.width,
+                request.height,
+                images=request.image_count,
+            )
             if request is not None
             else None
         )
+        standing = standing_of(state, scene, is_archived=project.is_archived)
         surveyed.append(
-            SurveyedScene(
-                ref=SceneRef(project_key, state.scene_id),
-                state=state,
-                decision=decision,
-                request=request,
-                prompt=prompt_row(scene, request) if scene and request else None,
-                estimate=estimate,
-                current=versions.get(state.scene_id),
+            _with_reuse(
+                SurveyedScene(
+                    ref=SceneRef(project_key, state.scene_id),
+                    state=state,
+                    decision=_refused(decided(standing), problem),
+                    request=request,
+                    prompt=prompt_row(scene, request) if scene and request else None,
+                    estimate=estimate,
+                    current=versions.get(state.scene_id),
+                    problem=problem,
+                ),
+                standing,
+                reusable.get(state.scene_id),
+                decided,
             )
         )
-    return ProjectSurvey(project.id, project_key, document, tuple(surveyed))
+    if mode == "ensure":
+        identical = await find_identical(conn, settings, project, _payable(surveyed))
+        surveyed = [
+            _with_reuse(
+                scene,
+                standing_of(scene.state, by_id.get(scene.ref.scene_id)),
+                identical.get(scene.ref.scene_id),
+                decided,
+            )
+            for scene in surveyed
+        ]
+    return ProjectSurvey(project, document, tuple(surveyed))
+
+
+def _refused(decision: Decision, problem: Failure | None) -> Decision:
+    """Make nothing where what was asked for cannot be made: anything else was not asked for."""
+    if problem is None or decision.action != "generate":
+        return decision
+    return Decision("failed", problem.message)
+
+
+def _with_reuse(
+    scene: SurveyedScene,
+    standing: Standing,
+    found: ReusableVersion | None,
+    decided: Callable[[Standing], Decision],
+) -> SurveyedScene:
+    """Decide again, knowing of a version that can stand in.
+
+    Where something is planned that nothing was sent for, that is what happens if the document no
+    longer asks for it.
+    """
+    is_unsent = standing.has_open_generation and standing.is_unsent
+    if found is None and not is_unsent:
+        return scene
+    has_open = standing.has_open_generation and not is_unsent
+    decision = decided(replace(standing, reusable=reusable_of(found), has_open_generation=has_open))
+    if is_unsent:
+        is_free = decision.action in ("keep", "republish", "heal", "reuse")
+        return replace(scene, reusable=found, otherwise=decision) if is_free else scene
+    if decision.action != "reuse":
+        return scene
+    return replace(scene, decision=decision, reusable=found, otherwise=scene.decision)
+
+
+def _payable(
+    scenes: Sequence[SurveyedScene],
+) -> dict[str, tuple[SceneState, ResolvedRequest]]:
+    """What would be paid for though nobody asked for a new version."""
+    return {
+        scene.ref.scene_id: (scene.state, scene.request)
+        for scene in scenes
+        if scene.decision.action == "generate"
+        and scene.request is not None
+        and scene.state.request_id is None
+    }
 
 
 def _selected(
@@ -224,36 +237,3 @@ def _selected(
         message = f"Project {project_key!r} has no scene {unknown[0]!r}."
         raise NotFoundError(message, code="scene_unknown")
     return [by_id[scene_id] for scene_id in dict.fromkeys(scene_ids)]
-
-
-def overridden(
-    overrides: RequestOverrides, requested: Mapping[str, Any] | None
-) -> RequestOverrides:
-    """The order's overrides with those of a regeneration request on top."""
-    if not requested:
-        return overrides
-    names = RequestOverrides.__dataclass_fields__
-    return replace(overrides, **{k: v for k, v in requested.items() if k in names})
-
-
-def standing_of(state: SceneState, scene: Scene | None) -> Standing:
-    """The facts of one scene that the decision needs."""
-    failure = None
-    if state.last_state == "failed":
-        failure = LastFailure(
-            is_same_content=state.last_content_hash == state.content_hash,
-            is_retryable=bool(state.last_error_retryable),
-            is_uncharged=state.last_error_charge == "not_charged",
-        )
-    return Standing(
-        is_valid=scene is not None and state.problem_code is None,
-        is_locked=state.locked,
-        has_frame=state.image_id is not None,
-        is_stale=state.image_id is not None and state.current_content_hash != state.content_hash,
-        stale_causes=state.stale_causes or (),
-        has_open_generation=state.open_generation_id is not None,
-        has_request=state.request_id is not None,
-        is_in_document=scene is not None and scene.start_frame == state.storage_url,
-        last_failure=failure,
-        is_external=state.storage_status == "external",
-    )

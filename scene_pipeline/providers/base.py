@@ -5,15 +5,30 @@ retry. The pipeline calls them from its own bounded threads, persists what they 
 what happens after an error by the error's attributes (`scene_pipeline.errors.ProviderError`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
+class ReferencePicture:
+    """A picture that is sent along for the model to go by."""
+
+    sha256: str
+    """Of the bytes, lower-case hex: what makes two requests the same, wherever the picture lies."""
+    content_type: str
+    """"image/jpeg", "image/png" or "image/webp"."""
+    url: str = field(repr=False)
+    """An https address that the provider can reach, or a `data:` URI that holds the bytes. Either
+    may be signed or large, so it goes into no message and no row."""
+    source: str
+    """Where it comes from, for people: "scene_2 version 3"."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One picture to make, complete: nothing else decides what is sent."""
+    """What to make, complete: nothing else decides what is sent."""
 
     generation_id: str
     """Id of the ledger's row; providers without request ids derive theirs from it."""
@@ -32,6 +47,11 @@ class ImageRequest:
     output_format: Literal["png", "jpeg"] = "jpeg"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of the model, passed through as they are."""
+    image_count: int = 1
+    """Pictures to make of it at once, from 1; one that the model does not make is refused before
+    anything is sent (code "candidates_unsupported")."""
+    references: tuple[ReferencePicture, ...] = ()
+    """In the order in which the model is given them; at most `max_references` of the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +146,12 @@ class ImageProvider(Protocol):
         """What it can do."""
         ...
 
+    def max_references(self, endpoint: str) -> int:
+        """How many pictures a model can be given to go by; 0 where it takes none."""
+        ...
+
     def submit(self, request: ImageRequest) -> Submission:
-        """Ask for the picture, with exactly one request on the wire.
+        """Ask for the pictures, with exactly one request on the wire.
 
         Raises:
             AmbiguousSubmitError: It may have been accepted.
@@ -155,8 +179,20 @@ class ImageProvider(Protocol):
         """Ask the provider to drop a request that is still queued; best effort."""
         ...
 
-    def find_lost(self, request: ImageRequest, submitted_after: datetime) -> LostRequest:
-        """Look a request up in the provider's history by endpoint, prompt and seed."""
+    def find_lost(
+        self,
+        request: ImageRequest,
+        submitted_after: datetime,
+        known_ids: Collection[str] = frozenset(),
+    ) -> LostRequest:
+        """Look a request up in the provider's history by endpoint, prompt and seed.
+
+        Args:
+            request: As it was sent.
+            submitted_after: When, at the earliest.
+            known_ids: Request ids of other generations: with a seed that was given or kept, two of
+                them may have sent the same.
+        """
         ...
 
     def close(self) -> None:

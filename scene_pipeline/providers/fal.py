@@ -9,7 +9,7 @@ Belongs here: the five calls. Does not belong here: loops, retries, waiting, sto
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -31,14 +31,13 @@ from scene_pipeline.providers.fal_addresses import (
     is_fal_url,
     request_urls,
 )
-from scene_pipeline.providers.fal_arguments import build_arguments
+from scene_pipeline.providers.fal_arguments import build_arguments, model_family
+from scene_pipeline.providers.fal_complaints import Answer, read_complaint
 from scene_pipeline.providers.fal_errors import (
-    Answer,
     ambiguous_submit,
     billable_units,
     failed_request,
     query_failure,
-    read_complaint,
     unreadable_answer,
 )
 from scene_pipeline.providers.fal_history import FalHistory
@@ -113,8 +112,12 @@ class FalProvider:
         self._history = FalHistory(self._questions, secrets=self._secrets)
         self._client = guarded_client(self._guard, submit_timeout_seconds)
 
+    def max_references(self, endpoint: str) -> int:
+        """How many pictures a model can be given to go by, as far as its family is known."""
+        return model_family(endpoint).max_references
+
     def submit(self, request: ImageRequest) -> Submission:
-        """Ask for the picture with exactly one POST.
+        """Ask for the pictures with exactly one POST.
 
         Raises:
             AmbiguousSubmitError: Fal may have accepted it.
@@ -214,9 +217,14 @@ class FalProvider:
         except ProviderError as error:
             _log.info("Request %s could not be cancelled: %s", submission.request_id, error)
 
-    def find_lost(self, request: ImageRequest, submitted_after: datetime) -> LostRequest:
+    def find_lost(
+        self,
+        request: ImageRequest,
+        submitted_after: datetime,
+        known_ids: Collection[str] = frozenset(),
+    ) -> LostRequest:
         """Look a request whose answer was lost up in the account's history."""
-        return self._history.find(request, submitted_after)
+        return self._history.find(request, submitted_after, known_ids)
 
     def close(self) -> None:
         """Release the connections."""

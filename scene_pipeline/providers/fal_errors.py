@@ -7,26 +7,26 @@ Sources: Fal's pages on errors and billing ("only successful outputs are billed,
 time in the queue never"), and runs of fal-client 1.0.3 against a loopback server.
 """
 
-import json
 import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any
 
-from scene_pipeline.errors import AmbiguousSubmitError, ChargeVerdict, ProviderError
+from scene_pipeline.errors import (
+    AmbiguousSubmitError,
+    ChargeVerdict,
+    FlaggedInput,
+    ProviderError,
+)
+from scene_pipeline.providers.fal_complaints import CONTENT_TYPES, Answer, Complaint, read_complaint
 
 MAX_RETRY_AFTER_SECONDS = 120.0
-MAX_DETAIL_LENGTH = 300
 
-_CONTENT_TYPES = frozenset({"content_policy_violation", "no_media_generated"})
 _NEVER_RAN = ("request_timeout", "startup_timeout", "runner_")
 """Beginnings of error types after which Fal bills nothing: the model did not run to its end."""
 
-_QUERY_STRING = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
 
 _REFUSALS: Mapping[int, tuple[str, str]] = {
     400: ("request_invalid", "Correct the scene's prompt or parameters."),
@@ -37,62 +37,13 @@ _REFUSALS: Mapping[int, tuple[str, str]] = {
     413: ("request_too_large", "Shorten the scene's prompt."),
     422: ("request_invalid", "Correct the parameter that the model refuses."),
 }
+_OBJECTIONS: Mapping[FlaggedInput | None, tuple[str, str]] = {
+    "prompt": ("the prompt", "Reword the scene's prompt."),
+    "reference": ("a reference picture", "Take another reference picture."),
+    "output": ("the picture that was made", "Reword the scene's prompt, or try another seed."),
+    None: ("the scene", "Reword the scene's prompt."),
+}
 _STOPS_THE_LINE = frozenset({"key_rejected", "balance_exhausted"})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer, read whole within its bounds."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Looked up case-insensitively (`httpx.Headers`)."""
-    body: bytes = field(repr=False)
-
-    def json(self) -> Any:
-        """The body as JSON, or None where it is none."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What an answer says is wrong."""
-
-    text: str
-    """One bounded line, without secrets and query strings; may be empty."""
-    error_type: str | None
-
-
-def read_complaint(answer: Answer, secrets: tuple[str, ...]) -> Complaint:
-    """Read `detail` (a text, or for 422 a list of objects) and the error's type."""
-    body = answer.json()
-    detail: object = None
-    error_type: object = None
-    if isinstance(body, dict):
-        detail = body.get("detail", body.get("error"))
-        error_type = body.get("error_type")
-    if isinstance(detail, list):
-        entries = [entry for entry in detail if isinstance(entry, dict)]
-        error_type = error_type or next((entry.get("type") for entry in entries), None)
-        detail = "; ".join(_entry_text(entry) for entry in entries[:3])
-    error_type = error_type or answer.headers.get("x-fal-error-type")
-    return Complaint(
-        text=clean_text(detail, secrets) if isinstance(detail, str) else "",
-        error_type=error_type if isinstance(error_type, str) else None,
-    )
-
-
-def clean_text(text: str, secrets: tuple[str, ...], *, max_length: int = MAX_DETAIL_LENGTH) -> str:
-    """Make foreign text fit for messages: one bounded, printable line without secrets."""
-    for secret in secrets:
-        text = text.replace(secret, "[hidden]")
-    text = _QUERY_STRING.sub(r"\1?[hidden]", text)
-    text = "".join(character if character.isprintable() else " " for character in text)
-    text = " ".join(text.split())
-    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 def submit_refusal(endpoint: str, answer: Answer, secrets: tuple[str, ...]) -> ProviderError:
@@ -153,7 +104,7 @@ def failed_request(
     endpoint: str, complaint: Complaint, headers: Mapping[str, str]
 ) -> ProviderError:
     """The error for a request that Fal ended without a picture."""
-    if complaint.error_type in _CONTENT_TYPES:
+    if complaint.error_type in CONTENT_TYPES:
         return _content_rejected(endpoint, complaint, _verdict(complaint, headers))
     return ProviderError(
         f"Fal ended the request for {endpoint} without a picture{_because(complaint)}.",
@@ -206,7 +157,7 @@ def billable_units(headers: Mapping[str, str]) -> float | None:
 def _refusal(
     endpoint: str, status: int, complaint: Complaint, verdict: ChargeVerdict
 ) -> ProviderError:
-    if complaint.error_type in _CONTENT_TYPES:
+    if complaint.error_type in CONTENT_TYPES:
         return _content_rejected(endpoint, complaint, verdict)
     code, next_action = _REFUSALS[status]
     if status == HTTPStatus.FORBIDDEN and "balance" in complaint.text.lower():
@@ -222,11 +173,16 @@ def _refusal(
 
 
 def _content_rejected(endpoint: str, complaint: Complaint, verdict: ChargeVerdict) -> ProviderError:
+    flagged = complaint.flagged_input
+    if complaint.error_type == "no_media_generated":
+        flagged = "output"
+    what, next_action = _OBJECTIONS[flagged]
     return ProviderError(
-        f"The content check of {endpoint} refused the scene{_because(complaint)}.",
+        f"The content check of {endpoint} refused {what}{_because(complaint)}.",
         code="content_rejected",
-        next_action="Reword the scene's prompt.",
+        next_action=next_action,
         charge=verdict,
+        flagged_input=flagged,
     )
 
 
@@ -248,12 +204,6 @@ def _failure_code(error_type: str | None) -> str:
 def clean_code(error_type: str) -> str:
     """An error type as one of our codes, or the general one where it is not a plain word."""
     return error_type if re.fullmatch(r"[a-z][a-z_]{2,40}", error_type) else "generation_failed"
-
-
-def _entry_text(entry: Mapping[str, Any]) -> str:
-    location = entry.get("loc")
-    place = ".".join(str(part) for part in location) if isinstance(location, list) else ""
-    return ": ".join(part for part in (place, str(entry.get("msg", ""))) if part)
 
 
 def _because(complaint: Complaint) -> str:

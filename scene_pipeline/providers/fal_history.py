@@ -10,7 +10,7 @@ is not documented. The reader is tolerant: an item that lacks what is needed mak
 "unknown", never "absent".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,8 +34,12 @@ class FalHistory:
         self._client = client
         self._secrets = secrets
 
-    def find(self, request: ImageRequest, submitted_after: datetime) -> LostRequest:
+    def find(
+        self, request: ImageRequest, submitted_after: datetime, known_ids: Collection[str]
+    ) -> LostRequest:
         """Look a request up by endpoint, prompt and seed; the earliest one that did not fail wins.
+
+        Requests of other generations (`known_ids`) are passed over.
 
         An unreadable history gives "unknown" instead of an error: the caller waits either way.
         """
@@ -46,7 +50,7 @@ class FalHistory:
             for item in self._items(request.endpoint, {"start": _iso(start)}):
                 if item is None or not isinstance(item.get("json_input"), dict):
                     is_complete = False
-                elif _is_match(item, request):
+                elif item.get("request_id") not in known_ids and _is_match(item, request):
                     matches.append(item)
         except ProviderError:
             is_complete = False

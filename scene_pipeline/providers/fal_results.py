@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scene_pipeline.providers.base import Progress, ProviderImage
-from scene_pipeline.providers.fal_errors import clean_text
+from scene_pipeline.providers.fal_complaints import clean_text
 
 MAX_LOG_LINES = 20
 MAX_LOG_LINE_LENGTH = 500

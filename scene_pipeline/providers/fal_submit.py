@@ -23,7 +23,8 @@ import httpx
 from scene_pipeline.errors import ConfigurationError
 from scene_pipeline.providers.base import Submission
 from scene_pipeline.providers.fal_addresses import read_submission
-from scene_pipeline.providers.fal_errors import Answer, ambiguous_submit, submit_refusal
+from scene_pipeline.providers.fal_complaints import Answer
+from scene_pipeline.providers.fal_errors import ambiguous_submit, submit_refusal
 from scene_pipeline.providers.fal_transport import (
     NEVER_SENT,
     OverlongAnswerError,

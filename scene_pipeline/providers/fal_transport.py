@@ -11,11 +11,8 @@ import httpx
 
 from scene_pipeline.errors import ConfigurationError, ProviderError
 from scene_pipeline.providers.fal_addresses import is_fal_host
-from scene_pipeline.providers.fal_errors import (
-    Answer,
-    clean_text,
-    unreadable_answer,
-)
+from scene_pipeline.providers.fal_complaints import Answer, clean_text
+from scene_pipeline.providers.fal_errors import unreadable_answer
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 MAX_CONNECTIONS = 100

@@ -7,6 +7,7 @@ generation's, it is complete at once, and its picture can be drawn again after a
 """
 
 import io
+from collections.abc import Collection
 from datetime import datetime
 
 from scene_pipeline.errors import ProviderError
@@ -22,6 +23,8 @@ from scene_pipeline.providers.base import (
 
 MIN_SIDE = 16
 MAX_SIDE = 4096
+MAX_IMAGES = 8
+MAX_REFERENCES = 1
 _JPEG_QUALITY = 90
 
 
@@ -37,12 +40,24 @@ class OfflineProvider:
         first_poll_seconds=0.0,
     )
 
+    def max_references(self, endpoint: str) -> int:  # noqa: ARG002  # base
+        """Every model of its takes one."""
+        return MAX_REFERENCES
+
     def submit(self, request: ImageRequest) -> Submission:
         """Accept a request; its id is `local:<generation id>`.
 
         Raises:
-            ProviderError: code "size_unsupported".
+            ProviderError: code "size_unsupported" or "candidates_unsupported".
         """
+        if request.image_count > MAX_IMAGES:
+            message = f"The offline provider draws {MAX_IMAGES} pictures at most of one request."
+            raise ProviderError(
+                message,
+                code="candidates_unsupported",
+                next_action=f"Ask for {MAX_IMAGES} candidates or fewer.",
+                charge="not_charged",
+            )
         if not all(MIN_SIDE <= side <= MAX_SIDE for side in (request.width, request.height)):
             message = f"The offline provider does not draw {request.width} x {request.height}."
             raise ProviderError(
@@ -62,27 +77,35 @@ class OfflineProvider:
         request: ImageRequest,
         submission: Submission,  # noqa: ARG002  # base
     ) -> GenerationResult:
-        """Describe the picture that `read_image` draws."""
+        """Describe the pictures that `read_image` draws."""
         image = ProviderImage(
             url=None,
             width=request.width,
             height=request.height,
             content_type=f"image/{request.output_format}",
         )
-        return GenerationResult(images=(image,), seed=request.seed)
+        return GenerationResult(images=(image,) * request.image_count, seed=request.seed)
 
     def read_image(self, request: ImageRequest, image_index: int) -> bytes:
-        """Draw the picture; the same bytes on every call.
+        """Draw a picture; the same bytes on every call. Candidate n is drawn with the seed plus n.
+
+        A reference picture lends the picture its mean colour.
 
         Raises:
-            ProviderError: code "image_missing" for any index but 0.
+            ProviderError: code "image_missing" for a number that was not asked for.
         """
-        if image_index != 0:
-            message = f"The offline provider draws one picture; there is no number {image_index}."
+        if not 0 <= image_index < request.image_count:
+            message = (
+                f"The request was for {request.image_count} pictures; there is no number"
+                f" {image_index}."
+            )
             raise ProviderError(message, code="image_missing", charge="not_charged")
         from scene_pipeline.providers.landscape.painter import paint  # noqa: PLC0415  # Pillow
+        from scene_pipeline.providers.landscape.tint import tinted  # noqa: PLC0415  # Pillow
 
-        picture = paint(request.prompt, request.seed, (request.width, request.height))
+        picture = paint(request.prompt, request.seed + image_index, (request.width, request.height))
+        for reference in request.references[:MAX_REFERENCES]:
+            picture = tinted(picture, reference)
         encoded = io.BytesIO()
         if request.output_format == "jpeg":
             picture.save(encoded, "JPEG", quality=_JPEG_QUALITY)
@@ -93,7 +116,12 @@ class OfflineProvider:
     def cancel(self, submission: Submission) -> None:
         """Nothing is ever queued."""
 
-    def find_lost(self, request: ImageRequest, submitted_after: datetime) -> LostRequest:  # noqa: ARG002  # base
+    def find_lost(
+        self,
+        request: ImageRequest,
+        submitted_after: datetime,  # noqa: ARG002  # base
+        known_ids: Collection[str] = frozenset(),  # noqa: ARG002  # base
+    ) -> LostRequest:
         """No request is ever lost: its id derives from the generation's."""
         return LostRequest("found", Submission(request_id=f"local:{request.generation_id}"))
 

@@ -12,6 +12,11 @@ from typing import Any, Literal
 from scene_pipeline.scenes.sizes import ImageSize, parse_size
 
 OutputFormat = Literal["png", "jpeg"]
+SeedPolicy = Literal["random", "fixed", "reuse", "increment"]
+"""Where a seed comes from that nobody gave. random: derived from the request's key, another one for
+every new version. fixed: derived from project and scene, the same for ever. reuse: the current
+version's. increment: the current version's, plus one. Without a current version the last two are as
+random."""
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -23,6 +28,8 @@ class GenerationOptions:
     model: str | None = None
     image_size: ImageSize | None = None
     seed: int | None = None
+    seed_policy: SeedPolicy | None = None
+    """Where the seed comes from; of no account where one is given, on whatever level."""
     steps: int | None = None
     guidance: float | None = None
     output_format: OutputFormat | None = None
@@ -96,6 +103,7 @@ def read_generation(value: object) -> GenerationOptions:
         model=value.get("model"),
         image_size=None if size is None else parse_size(size),
         seed=None if seed is None else int(seed),  # the schema lets 7.0 pass as a whole number
+        seed_policy=value.get("seed_policy"),
         steps=None if steps is None else int(steps),
         guidance=value.get("guidance"),
         output_format=value.get("output_format"),

@@ -77,6 +77,8 @@ def request_hash(
     guidance: float | None,
     output_format: str,
     arguments: Mapping[str, Any],
+    image_count: int = 1,
+    reference_digests: Sequence[str] = (),
 ) -> str:
     """Hash all that is sent; equal hashes mean the same request.
 
@@ -85,17 +87,26 @@ def request_hash(
         endpoint: The provider's name of the model.
         prompt: As sent, with a command's suffix where there is one.
         negative_prompt: None and "" are the same.
-        references: In the order in which they are used.
+        references: As document or command name them, in the order in which they are used.
         size: Of the frame.
         seed: The seed that is sent, whoever chose it; None where none is chosen yet.
         steps: Inference steps; None for the model's own.
         guidance: Guidance scale; None for the model's own.
         output_format: "png" or "jpeg".
         arguments: Further arguments of the model.
+        image_count: Pictures that are asked for at once.
+        reference_digests: The sha256 of every picture that is sent along, in its order.
     """
+    # Left out where they are what they usually are, so that the hashes of old rows still hold.
+    unusual: dict[str, Any] = {}
+    if image_count != 1:
+        unusual["image_count"] = image_count
+    if reference_digests:
+        unusual["reference_digests"] = list(reference_digests)
     return _digest(
         "request",
         {
+            **unusual,
             "provider": provider,
             "endpoint": endpoint,
             "prompt": prompt,

@@ -147,6 +147,7 @@ def frame_storage_key(
     sha256: str,
     extension: str,
     *,
+    image_index: int = 0,
     digits: int = KEY_DIGITS,
 ) -> str:
     """Build the storage key of a scene's frame.
@@ -160,14 +161,18 @@ def frame_storage_key(
         created_at: When the generation was planned; aware.
         sha256: Hex digest of the stored bytes.
         extension: "jpeg", "png" or "webp", without a dot.
+        image_index: Which of several candidates, from 0; it shows from 1 on, so that two candidates
+            with the same bytes have a key each.
         digits: How many hex digits of the digest are shown, 16 to 64: more of them make another key
             for the same bytes, where the shorter one was collected and is used up.
 
     Returns:
-        `projects/<id>/scenes/<scene>_<YYYYMMDDTHHMMSSZ>_<16 hex digits>.<extension>`.
+        `projects/<id>/scenes/<scene>_<YYYYMMDDTHHMMSSZ>_<16 hex digits>.<extension>`, with `_c<n>`
+        after the scene for a further candidate.
     """
     digest = _checked_digest(sha256)[:digits]
-    name = f"{_scene_part(scene_id)}_{_timestamp(created_at)}_{digest}"
+    candidate = f"_c{image_index}" if image_index else ""
+    name = f"{_scene_part(scene_id)}{candidate}_{_timestamp(created_at)}_{digest}"
     return _project_object(project_id, SCENES_FOLDER, name, extension)
 
 
@@ -222,6 +227,20 @@ def derive_seed(idempotency_key: str) -> int:
         0 to 2**31 - 1.
     """
     return int(_digest(idempotency_key)[:8], 16) & 0x7FFF_FFFF
+
+
+def fixed_seed(project_id: UUID, scene_id: str) -> int:
+    """Choose the seed of the policy "fixed": the same for every version of a scene.
+
+    Returns:
+        0 to 2**31 - 1.
+    """
+    return derive_seed(f"fixed:{project_id}/{scene_id}")
+
+
+def next_seed(seed: int) -> int:
+    """Choose the seed of the policy "increment": the one after it; 0 follows the last."""
+    return (seed + 1) & 0x7FFF_FFFF
 
 
 def _identifier_problem(what: str, text: str, max_bytes: int) -> str | None:

@@ -6,13 +6,19 @@ carrying the decision out (`pipeline.plan`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-Action = Literal["generate", "resume", "keep", "republish", "heal", "stale", "failed", "invalid"]
-"""generate: a new picture, or the failed one again where nothing was charged for it. resume: finish
-the open generation. keep: nothing. republish: the document lost its frame's URL; write it again.
-heal: the picture is only at the provider; bring it into our store. stale, failed, invalid: nothing,
-and say so."""
+Action = Literal[
+    "generate", "reuse", "resume", "keep", "republish", "heal", "stale", "failed", "invalid"
+]
+"""generate: a new picture, or the failed one again where nothing was charged for it. reuse: a
+version that exists stands in; nothing is paid. resume: finish the open generation. keep: nothing.
+republish: the document lost its frame's URL; write it again. heal: the picture is only at the
+provider; bring it into our store. stale, failed, invalid: nothing, and say so."""
+
+ReuseKind = Literal["own", "renamed", "identical"]
+"""own: the scene has a version of what the document says (again). renamed: a scene that left the
+document has one, and this one has none. identical: the very same request made one elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,15 @@ class LastFailure:
     is_retryable: bool
     is_uncharged: bool
     """Whether it is proven that nothing was charged for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reusable:
+    """A version that can stand in for a new picture."""
+
+    kind: ReuseKind
+    words: str
+    """Which one, as people call it: "version 2"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +57,13 @@ class Standing:
     last_failure: LastFailure | None
     is_external: bool = False
     """Whether the current version's picture is at the provider only."""
+    chosen_version: int | None = None
+    """The current version, where somebody chose it by hand for what the document says now."""
+    reusable: Reusable | None = None
+    is_archived: bool = False
+    """Whether the project is closed: what was sent is finished, and nothing new is made."""
+    is_unsent: bool = False
+    """Whether nothing was sent yet for the open generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +72,11 @@ class Decision:
 
     action: Action
     reason: str
+    code: str | None = None
+    """Why nothing can be done, where it is not for the last generation's failure."""
 
+
+PROJECT_ARCHIVED: Final = "project_archived"
 
 _CAUSES = {
     "prompt": "prompt",
@@ -82,12 +108,20 @@ def decide(standing: Standing, *, regenerate: bool, refresh_stale: bool) -> Deci
     """
     if not standing.is_valid:
         return Decision("invalid", "the document's entry cannot be used")
-    if standing.has_open_generation:
+    if standing.has_open_generation and not (standing.is_archived and standing.is_unsent):
         return Decision("resume", "an unfinished generation is taken up")
-    if standing.is_locked and standing.has_frame:
-        return _keep(standing, "locked: never replaced")
+    if standing.has_frame and (standing.is_locked or standing.is_archived):
+        reason = "locked: never replaced" if standing.is_locked else "the project is archived"
+        return _keep(standing, reason)
+    if standing.is_archived:
+        return Decision("failed", "the project is archived: nothing is made", PROJECT_ARCHIVED)
     if regenerate or standing.has_request:
         return Decision("generate", "a new version was asked for")
+    return _by_itself(standing, refresh_stale=refresh_stale)
+
+
+def _by_itself(standing: Standing, *, refresh_stale: bool) -> Decision:
+    """What a run does that nobody asked for a new version."""
     if standing.has_frame:
         return _with_frame(standing, refresh_stale=refresh_stale)
     return _without_frame(standing)
@@ -96,12 +130,26 @@ def decide(standing: Standing, *, regenerate: bool, refresh_stale: bool) -> Deci
 def _with_frame(standing: Standing, *, refresh_stale: bool) -> Decision:
     if not standing.is_stale:
         return _keep(standing, "up to date")
+    if standing.chosen_version is not None:
+        return _keep(standing, f"chosen by hand: version {standing.chosen_version}")
+    reusable = standing.reusable
+    if reusable is not None and (reusable.kind == "own" or refresh_stale):
+        return _reuse(reusable)
     causes = " and ".join(readable_causes(standing.stale_causes))
     if refresh_stale and _is_final(standing.last_failure):
         return Decision("failed", "the last attempt to replace it failed for good")
     if refresh_stale:
         return Decision("generate", f"edited since: {causes}")
     return Decision("stale", f"edited since: {causes}")
+
+
+def _reuse(reusable: Reusable) -> Decision:
+    made = {
+        "own": "was made from exactly this",
+        "renamed": "was made from exactly this, and its scene is gone",
+        "identical": "was made by exactly this request",
+    }
+    return Decision("reuse", f"{reusable.words} {made[reusable.kind]}")
 
 
 def _is_final(failure: LastFailure | None) -> bool:
@@ -115,6 +163,8 @@ def _is_final(failure: LastFailure | None) -> bool:
 
 
 def _without_frame(standing: Standing) -> Decision:
+    if standing.reusable is not None:
+        return _reuse(standing.reusable)
     failure = standing.last_failure
     if failure is None or not failure.is_same_content:
         return Decision("generate", "no frame yet")

@@ -9,24 +9,27 @@ being used (offline, because there is no key), that provider's own default takes
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from scene_pipeline.errors import UsageError
 from scene_pipeline.scenes.document import GenerationOptions, ProjectDocument, Scene
-from scene_pipeline.scenes.fields import OutputFormat
-from scene_pipeline.scenes.hashes import content_hash
+from scene_pipeline.scenes.fields import OutputFormat, SeedPolicy
+from scene_pipeline.scenes.hashes import content_hash, request_hash
+from scene_pipeline.scenes.overrides import RequestOverrides, read_overrides
 from scene_pipeline.scenes.prompts import EXPANSION_VERSION, expand_prompt
 from scene_pipeline.scenes.sizes import ImageSize, parse_size
 
-T = TypeVar("T")
+__all__ = [
+    "RequestDefaults",
+    "RequestOverrides",
+    "ResolvedRequest",
+    "read_overrides",
+    "resolve_request",
+]
 
-SeedPolicy = Literal["random", "fixed", "reuse", "increment"]
-"""Where a seed comes from that nobody gave. random: derived from the request's key, another one for
-every new version. fixed: derived from project and scene, the same for ever. reuse: the current
-version's. increment: the current version's, plus one."""
-MAX_CANDIDATES = 8
+T = TypeVar("T")
 
 PROVIDER_OF_BARE_MODELS = "fal"
 """Whom a document means that names a model and no provider."""
@@ -42,33 +45,12 @@ class RequestDefaults:
     image_size: str
     steps: int | None = None
     output_format: OutputFormat = "jpeg"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestOverrides:
-    """What a command or a regeneration request sets over everything; None leaves a value alone."""
-
-    provider: str | None = None
-    model: str | None = None
-    image_size: str | None = None
-    seed: int | None = None
-    seed_policy: SeedPolicy | None = None
-    steps: int | None = None
-    candidates: int | None = None
-    """Pictures to ask for at once, 1 to `MAX_CANDIDATES`; each becomes a version."""
-    references: tuple[str, ...] | None = None
-    """Reference pictures in the place of the document's."""
-    prompt: str | None = None
-    """Takes the place of the scene's own words; style and characters stay around it. Like a suffix,
-    it changes what is sent and not the content hash."""
-    prompt_suffix: str | None = None
-    """Added to the prompt that is sent. It changes the request and is recorded with it, but not the
-    content hash: that speaks of the document alone, or the new version would be stale at once."""
+    seed_policy: SeedPolicy = "random"
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest:
-    """One picture to ask for, complete but for the seed where none was given."""
+    """What to ask for, complete but for the seed where none was given."""
 
     provider: str
     endpoint: str
@@ -81,16 +63,25 @@ class ResolvedRequest:
     """What is sent."""
     negative_prompt: str | None
     width: int
-    """Pixels."""
+    """Pixels, as sent."""
     height: int
-    """Pixels."""
+    """Pixels, as sent."""
     seed: int | None
     """Given by document or command; None where the program chooses."""
+    seed_policy: SeedPolicy
+    """How it chooses then."""
+    image_count: int
+    """Candidates to ask for in the one request."""
     steps: int | None
     guidance: float | None
     output_format: OutputFormat
     arguments: Mapping[str, Any]
     references: tuple[str, ...]
+    """Pictures to go by: the document's, or those that a command names in their place."""
+    document_size: ImageSize
+    """What the document asks for: content, where `width` and `height` are what is sent."""
+    document_references: tuple[str, ...]
+    """The document's: content, where `references` are what counts for the request."""
     character_names: tuple[str, ...]
     """Who is in the picture, as far as the document describes them."""
     content_hash: str
@@ -103,6 +94,23 @@ class ResolvedRequest:
     def size(self) -> ImageSize:
         """Width and height together."""
         return ImageSize(self.width, self.height)
+
+    def hash_with(self, seed: int) -> str:
+        """Hash all that is sent when this seed is; equal hashes mean the same request."""
+        return request_hash(
+            provider=self.provider,
+            endpoint=self.endpoint,
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            references=self.references,
+            size=self.size,
+            seed=seed,
+            steps=self.steps,
+            guidance=self.guidance,
+            output_format=self.output_format,
+            arguments=self.arguments,
+            image_count=self.image_count,
+        )
 
 
 def resolve_request(
@@ -126,33 +134,41 @@ def resolve_request(
             next_action=f"Use one of {', '.join(sorted(defaults.models))}.",
         )
     expanded = expand_prompt(document, scene)
+    sent = expanded
+    if overrides.prompt is not None:
+        sent = expand_prompt(document, replace(scene, prompt=overrides.prompt))
     given = _merged(levels)
-    size = given.image_size or parse_size(defaults.image_size)
+    document_size = _merged(levels[1:]).image_size or parse_size(defaults.image_size)
+    size = given.image_size or document_size
     suffix = (overrides.prompt_suffix or "").strip()
     return ResolvedRequest(
         provider=provider,
         endpoint=_named_model(provider, levels) or defaults.models[provider],
         scene_prompt=scene.prompt,
         expanded_prompt=expanded.text,
-        prompt=f"{expanded.text}\n\n{suffix}" if suffix else expanded.text,
+        prompt=f"{sent.text}\n\n{suffix}" if suffix else sent.text,
         negative_prompt=expanded.negative,
         width=size.width,
         height=size.height,
         seed=given.seed,
+        seed_policy=given.seed_policy or defaults.seed_policy,
+        image_count=overrides.candidates or 1,
         steps=defaults.steps if given.steps is None else given.steps,
         guidance=given.guidance,
         output_format=given.output_format or defaults.output_format,
         arguments=given.arguments,
-        references=expanded.references,
-        character_names=tuple(character.name for character in expanded.characters),
+        references=(expanded.references if overrides.references is None else overrides.references),
+        document_size=document_size,
+        document_references=expanded.references,
+        character_names=tuple(character.name for character in sent.characters),
         content_hash=content_hash(
             expanded_prompt=expanded.text,
             negative_prompt=expanded.negative,
             references=expanded.references,
-            size=size,
+            size=document_size,
             expansion_version=EXPANSION_VERSION,
         ),
-        explicit_parameters=_explicit_parameters(given, suffix),
+        explicit_parameters=_explicit_parameters(given, overrides),
     )
 
 
@@ -162,6 +178,7 @@ def _command_level(overrides: RequestOverrides) -> GenerationOptions:
         model=overrides.model,
         image_size=None if overrides.image_size is None else parse_size(overrides.image_size),
         seed=overrides.seed,
+        seed_policy=overrides.seed_policy,
         steps=overrides.steps,
     )
 
@@ -174,6 +191,7 @@ def _merged(levels: Sequence[GenerationOptions]) -> GenerationOptions:
     return GenerationOptions(
         image_size=_first(level.image_size for level in levels),
         seed=_first(level.seed for level in levels),
+        seed_policy=_first(level.seed_policy for level in levels),
         steps=_first(level.steps for level in levels),
         guidance=_first(level.guidance for level in levels),
         output_format=_first(level.output_format for level in levels),
@@ -193,14 +211,28 @@ def _named_model(provider: str, levels: Sequence[GenerationOptions]) -> str | No
     return None
 
 
-def _explicit_parameters(given: GenerationOptions, prompt_suffix: str) -> Mapping[str, Any]:
+def _explicit_parameters(
+    given: GenerationOptions, overrides: RequestOverrides
+) -> Mapping[str, Any]:
+    """Give what names the request.
+
+    A policy counts where it was asked for by name and chooses the seed: whoever changes it wants
+    another picture. The seed that it leads to does not, since the current version, and with it the
+    seed of `reuse` and `increment`, may change between two planners of the same request; the row
+    that is written first holds.
+    """
     parameters = {
         "seed": given.seed,
+        "seed_policy": given.seed_policy if given.seed is None else None,
         "steps": given.steps,
         "guidance": given.guidance,
         "output_format": given.output_format,
         "arguments": dict(given.arguments) or None,
-        "prompt_suffix": prompt_suffix or None,
+        "prompt": (overrides.prompt or "").strip() or None,
+        "prompt_suffix": (overrides.prompt_suffix or "").strip() or None,
+        "image_size": None if overrides.image_size is None else str(given.image_size),
+        "references": None if overrides.references is None else list(overrides.references),
+        "candidates": overrides.candidates if (overrides.candidates or 1) > 1 else None,
     }
     return MappingProxyType({name: v for name, v in parameters.items() if v is not None})
 

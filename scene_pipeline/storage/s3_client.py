@@ -36,6 +36,16 @@ _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 @dataclass(frozen=True, slots=True)
+class S3Patience:
+    """How long one request may take, and how often it is made."""
+
+    connect_seconds: float = CONNECT_TIMEOUT_SECONDS
+    read_seconds: float = READ_TIMEOUT_SECONDS
+    """Longest silence within an answer."""
+    attempts: int = TOTAL_ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
 class S3Connection:
     """Where the server is and who we are to it; None leaves a value to AWS's own lookup chain."""
 
@@ -67,7 +77,11 @@ def is_aws_endpoint(endpoint_url: str | None) -> bool:
     return endpoint_url is None or (urlsplit(endpoint_url).hostname or "").endswith(_AWS_DOMAINS)
 
 
-def build_s3_client(settings: Settings, connection: S3Connection | None = None) -> "S3Client":
+def build_s3_client(
+    settings: Settings,
+    connection: S3Connection | None = None,
+    patience: S3Patience | None = None,
+) -> "S3Client":
     """Build the boto3 client that `storage.s3.S3Store` takes.
 
     Checksums: AWS gets boto3's default. Other servers get them `when_required` only, because over
@@ -77,6 +91,7 @@ def build_s3_client(settings: Settings, connection: S3Connection | None = None) 
     Args:
         settings: Bounds, trust and the way out.
         connection: Address and credentials; taken from `settings` where left out.
+        patience: With slow answers; that of uploads where left out.
 
     Raises:
         ConfigurationError: The endpoint, the credentials or SSL_CERT_FILE cannot be used.
@@ -86,6 +101,7 @@ def build_s3_client(settings: Settings, connection: S3Connection | None = None) 
     from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
     connection = connection or S3Connection.from_settings(settings)
+    patience = patience or S3Patience()
     _check(connection)
     mode: Literal["when_supported", "when_required"] = (
         "when_supported" if connection.is_aws else "when_required"
@@ -99,9 +115,9 @@ def build_s3_client(settings: Settings, connection: S3Connection | None = None) 
         response_checksum_validation=mode,
         # An empty dictionary, unlike None, keeps botocore from reading the environment's proxies.
         proxies={"http": proxy, "https": proxy} if proxy else {},
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": TOTAL_ATTEMPTS, "mode": "standard"},
+        connect_timeout=patience.connect_seconds,
+        read_timeout=patience.read_seconds,
+        retries={"total_max_attempts": patience.attempts, "mode": "standard"},
         max_pool_connections=settings.upload_concurrency + 2,
         tcp_keepalive=True,
         # S3_ENDPOINT_URL is the only way to name another server: what is probed is what is used.

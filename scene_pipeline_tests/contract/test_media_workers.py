@@ -263,3 +263,20 @@ def test_a_contact_sheet_is_drawn_in_a_worker(workers: ImageWorkers) -> None:
     assert len(sheet.preview) <= 40_000
     with pytest.raises(ValueError, match="5000"):
         workers.contact_sheet("Film", "", cells * 2000)
+
+
+def test_a_large_picture_is_made_to_fit_and_always_to_the_same_bytes(
+    workers: ImageWorkers,
+) -> None:
+    noise = Image.effect_noise((2600, 1200), 90).convert("RGB")
+    large = encode(noise, "PNG")
+    assert len(large) > 2**20
+
+    reduced = workers.reduce(large, max_bytes=2**20)
+
+    assert len(reduced) <= 2**20
+    with Image.open(io.BytesIO(reduced)) as image:
+        assert image.format == "JPEG"
+        assert max(image.size) <= 2048
+        assert image.width > 2 * image.height
+    assert workers.reduce(large, max_bytes=2**20) == reduced

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from scene_pipeline.drill.standin.server import FalStandIn
+from scene_pipeline.errors import ProviderError
 from scene_pipeline.providers.base import ImageProvider, ImageRequest, Progress, Submission
 from scene_pipeline.providers.fal import FalProvider
 from scene_pipeline.providers.offline import OfflineProvider
@@ -168,3 +169,32 @@ def test_where_urls_are_given_no_bytes_are_and_the_reverse(rig: Rig) -> None:
 
 def test_the_name_is_the_one_it_is_registered_under(rig: Rig) -> None:
     assert rig.provider.name in PROVIDER_NAMES
+
+
+def test_candidates_are_as_many_pictures_of_one_request(rig: Rig) -> None:
+    request = image_request(image_count=3)
+    submission = rig.provider.submit(request)
+    completed(rig.provider, request, submission)
+
+    images = rig.provider.fetch_result(request, submission).images
+
+    drawn = {
+        rig.provider.read_image(request, index) if image.url is None else rig.download(image.url)
+        for index, image in enumerate(images)
+    }
+    assert len(images) == len(drawn) == 3
+
+
+def test_more_candidates_than_it_makes_are_refused_unpaid(rig: Rig) -> None:
+    with pytest.raises(ProviderError) as caught:
+        rig.provider.submit(image_request(image_count=9))
+
+    assert (caught.value.error_code, caught.value.charge) == (
+        "candidates_unsupported",
+        "not_charged",
+    )
+
+
+def test_a_model_without_references_says_so(rig: Rig) -> None:
+    limit = rig.provider.max_references("fal-ai/flux/schnell")
+    assert limit == (1 if rig.provider.capabilities.is_free else 0)

@@ -70,6 +70,7 @@ STATUS_FAILURES = {
 }
 RESULT_FAILURES = {
     "content_policy": ("content_rejected", False, "unknown"),
+    "content_policy_reference": ("content_rejected", False, "unknown"),
     "result_unavailable": ("provider_unavailable", True, "unknown"),
     "result_not_json": ("answer_unreadable", True, "unknown"),
     "result_too_long": ("answer_unreadable", True, "unknown"),
@@ -85,7 +86,7 @@ def test_every_fault_of_status_and_result_is_examined_here() -> None:
         return {name for name, struck in STAGES.items() if struck == stage}
 
     assert of("status") == {*STATUS_FAILURES, "status_bare", "endless_logs"}
-    fine = {"nsfw_flagged", "black_frame", "bare_result", "result_lost"}
+    fine = {"nsfw_flagged", "nsfw_first", "black_frame", "bare_result", "result_lost"}
     assert of("result") == {*RESULT_FAILURES, *fine}
 
 

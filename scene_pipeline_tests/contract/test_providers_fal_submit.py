@@ -410,3 +410,20 @@ def test_history_of_another_account_or_time_does_not_match(
     assert provider.find_lost(request_for(seed=8), datetime.now(UTC)).verdict == "absent"
     assert provider.find_lost(request_for("Another"), datetime.now(UTC)).verdict == "absent"
     assert provider.find_lost(request, later).verdict == "absent"
+
+
+def test_a_request_of_another_generation_is_not_found_for_this_one(
+    standin: FalStandIn, provider: FalProvider
+) -> None:
+    """With a seed that was given, two generations may send exactly the same."""
+    older = provider.submit(request_for())
+    wait_for_end(standin, older.request_id)
+    known = {older.request_id}
+
+    assert provider.find_lost(request_for(), datetime.now(UTC), known).verdict == "absent"
+
+    newer = provider.submit(request_for())
+    wait_for_end(standin, newer.request_id)
+    found = provider.find_lost(request_for(), datetime.now(UTC), known)
+    assert found.submission is not None
+    assert found.submission.request_id == newer.request_id

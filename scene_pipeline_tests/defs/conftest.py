@@ -10,6 +10,7 @@ from scene_pipeline.database.urls import dagster_url
 from scene_pipeline.defs.event_batches import BATCH_SIZE_VARIABLE
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.defs.ticks import Daemon
 from scene_pipeline_tests.films import Studio
 from scene_pipeline_tests.standins.postgres import PostgresServer
 
@@ -74,3 +75,9 @@ def runtime(studio: Studio) -> PipelineRuntime:
 def _instance(home: Path) -> dg.DagsterInstance:
     (home / "dagster.yaml").write_bytes(INSTANCE_FILE.read_bytes())
     return dg.DagsterInstance.from_config(str(home))
+
+
+@pytest.fixture
+def daemon(instance: dg.DagsterInstance, runtime: PipelineRuntime) -> Daemon:
+    """What Dagster's daemon does with the sensors, step by step."""
+    return Daemon(instance, runtime)

@@ -88,11 +88,11 @@ def test_log_lines_are_bounded_and_told_once() -> None:
     [
         ("ensure", {}, ""),
         ("regenerate", {}, "root-run"),
-        ("ensure", {"dagster/backfill": "b1"}, "b1"),
+        ("ensure", {"dagster/backfill": "b1"}, ""),
         ("regenerate", {"dagster/backfill": "b1"}, "b1"),
         ("regenerate", {"dagster/backfill": "b2", "dagster/root_backfill_id": "b1"}, "b1"),
-        ("regenerate", {"dagster/backfill": "b1", "scene_pipeline/request": "r1"}, "r1"),
-        ("ensure", {"scene_pipeline/request": "r1"}, "r1"),
+        ("regenerate", {"dagster/backfill": "b1", "scene_pipeline/request": "1,2"}, "b1"),
+        ("ensure", {"scene_pipeline/request": "1,2"}, ""),
     ],
 )
 def test_the_token_names_the_request(mode: str, tags: dict[str, str], expected: str) -> None:

@@ -22,16 +22,18 @@ processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["scene_pipeline_tests.films"])
 
 
-def work(settings: dict[str, Any], database_url: str) -> None:
+def work(settings: dict[str, Any], database_url: str, order: dict[str, Any]) -> None:
     """The body of a worker process."""
     from scene_pipeline.settings import load_settings  # noqa: PLC0415  # in the new process
 
-    Studio(load_settings(**settings), database_url).run()
+    Studio(load_settings(**settings), database_url).run(*order.pop("scene_ids", ()), **order)
 
 
-def start_worker(studio: Studio, **settings: Any) -> ForkServerProcess:
+def start_worker(
+    studio: Studio, order: dict[str, Any] | None = None, **settings: Any
+) -> ForkServerProcess:
     given = studio.settings.model_dump() | settings
-    worker = processes.Process(target=work, args=(given, studio.database_url))
+    worker = processes.Process(target=work, args=(given, studio.database_url, order or {}))
     worker.start()
     return worker
 

@@ -14,7 +14,7 @@ import pytest
 
 from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.locks import GenerationLocks
-from scene_pipeline.database.versions import record_version
+from scene_pipeline.database.recording import CheckedPicture, record_versions
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.settings import load_settings
@@ -107,7 +107,10 @@ def test_a_generation_is_recorded_once_by_many_recorders(studio: Studio) -> None
         async with services.pool.connection() as conn:
             generation = await get_generation(conn, row["id"])
             await conn.commit()
-            await record_version(conn, generation, url="http://x/y", rejection=None)
+            picture = CheckedPicture(
+                0, "http://x/y", generation.storage_key, generation.image or {}, None, None
+            )
+            await record_versions(conn, generation, [picture])
 
     async def race(services: Services) -> None:
         await asyncio.gather(*(record(services) for _ in range(8)))

@@ -168,6 +168,8 @@ def test_two_runs_at_once_pay_once(fal: FalStandIn, fal_studio: Studio) -> None:
 def test_a_rejected_picture_is_kept_but_never_promoted(
     fault: str, fal: FalStandIn, fal_studio: Studio
 ) -> None:
+    settings = fal_studio.settings.model_copy(update={"rejection_reseeds": 0})
+    fal_studio = Studio(settings, fal_studio.database_url)
     fal_studio.bring(film(["A lighthouse"]))
     fal_studio.run()
     before = fal_studio.start_frame("scene_1")

@@ -7,8 +7,10 @@ from typing import LiteralString
 import pytest
 
 from scene_pipeline.database.generations import get_generation
+from scene_pipeline.database.promotion import promote_version
+from scene_pipeline.database.recording import CheckedPicture, record_versions
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.database.versions import list_versions, promote_version, record_version
+from scene_pipeline.database.versions import list_versions
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, film
 
@@ -45,6 +47,17 @@ def prepare(studio: Studio, per_recorder: int) -> None:
     studio.sql(_STORED, RECORDERS * per_recorder // len(SCENES) + 1)
 
 
+def stored(generation: Generation, rejection: str | None) -> CheckedPicture:
+    return CheckedPicture(
+        image_index=0,
+        url=f"http://x/{generation.seed}",
+        storage_key=generation.storage_key,
+        image=generation.image or {},
+        thumbnail=None,
+        rejection=rejection,
+    )
+
+
 def record_all(studio: Studio, *, is_promoting: bool) -> None:
     """Record everything that waits, by many recorders in a random order."""
 
@@ -52,9 +65,7 @@ def record_all(studio: Studio, *, is_promoting: bool) -> None:
         for generation in share:
             async with services.pool.connection() as conn:
                 rejection = "It is blank." if generation.seed % 20 == 0 else None
-                await record_version(
-                    conn, generation, url=f"http://x/{generation.seed}", rejection=rejection
-                )
+                await record_versions(conn, generation, [stored(generation, rejection)])
                 if not is_promoting or random.random() > 0.3:  # noqa: S311  # order of events
                     continue
                 versions = await list_versions(conn, generation.project_id, generation.scene_id)

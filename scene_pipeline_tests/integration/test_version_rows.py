@@ -56,7 +56,7 @@ def test_its_place_and_where_its_bytes_are_can(column: str, filmed: Studio) -> N
     [
         ("DELETE FROM scene_images", "never overwritten or deleted"),
         ("DELETE FROM scene_images WHERE NOT is_current OR is_current", "never overwritten"),
-        ("TRUNCATE scene_images", "never deleted"),
+        ("TRUNCATE scene_images CASCADE", "never deleted"),
     ],
 )
 def test_a_version_cannot_be_deleted(statement: str, words: str, filmed: Studio) -> None:

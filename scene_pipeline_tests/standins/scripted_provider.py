@@ -7,9 +7,9 @@ pictures are fetched over real HTTP. What the wire looks like is the Fal stand-i
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -57,10 +57,17 @@ class ScriptedProvider:
     fault: Fault = "none"
     submit_seconds: float = 0.0
     """How long the service takes to accept a request."""
+    reference_limit: int = 0
+    """Pictures that every model can be given to go by."""
+    before_accepting: Callable[[ImageRequest], None] = lambda _request: None
+    """Called with every request that arrives: may wait, or refuse it with a `ProviderError`."""
+    most_at_once: int = 0
+    """The largest number of requests that had arrived and whose result was not read yet."""
     charges: Counter[str] = field(default_factory=Counter)
     """The meter: what each generation was charged for and not given back, in pictures."""
     accepted: dict[str, ImageRequest] = field(default_factory=dict)
     """Accepted requests by request id."""
+    _at_work: set[str] = field(default_factory=set)
     _struck: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -84,8 +91,16 @@ class ScriptedProvider:
             self._struck.add(generation_id)
             return self.fault
 
+    def max_references(self, endpoint: str) -> int:
+        assert endpoint
+        return self.reference_limit
+
     def submit(self, request: ImageRequest) -> Submission:
+        with self._lock:
+            self._at_work.add(request.generation_id)
+            self.most_at_once = max(self.most_at_once, len(self._at_work))
         time.sleep(self.submit_seconds)
+        self.before_accepting(request)
         fault = self.fault
         if fault in _LOST_ONCE:
             fault = self._strike(request.generation_id)
@@ -103,8 +118,12 @@ class ScriptedProvider:
             raise AmbiguousSubmitError("The connection broke.")
         return Submission(request_id)
 
+    def _assert_known(self, request: ImageRequest, submission: Submission) -> None:
+        """Questions are about exactly what was sent, but for the reference pictures."""
+        assert replace(self.accepted[submission.request_id], references=()) == request
+
     def poll(self, request: ImageRequest, submission: Submission) -> Progress:
-        assert self.accepted[submission.request_id] == request
+        self._assert_known(request, submission)
         match self.fault:
             case "dies_uncharged" if self._strike(request.generation_id) != "none":
                 with self._lock:
@@ -119,7 +138,9 @@ class ScriptedProvider:
         return Progress("completed")
 
     def fetch_result(self, request: ImageRequest, submission: Submission) -> GenerationResult:
-        assert self.accepted[submission.request_id] == request
+        self._assert_known(request, submission)
+        with self._lock:
+            self._at_work.discard(request.generation_id)
         picture = ProviderImage(url=f"{self.site_url}/{submission.request_id}.png")
         return GenerationResult(images=(picture,), seed=request.seed, billable_units=1.0)
 
@@ -129,12 +150,19 @@ class ScriptedProvider:
     def cancel(self, submission: Submission) -> None:
         raise AssertionError(submission)
 
-    def find_lost(self, request: ImageRequest, submitted_after: datetime) -> LostRequest:
+    def find_lost(
+        self,
+        request: ImageRequest,
+        submitted_after: datetime,
+        known_ids: Collection[str] = frozenset(),
+    ) -> LostRequest:
         if self.fault == "lost_and_history_down":
             return LostRequest("unknown")
         with self._lock:
             # the newest, since an older one of the same seed may have died before the submit
             for request_id, other in reversed(self.accepted.items()):
+                if request_id in known_ids:
+                    continue
                 if other.seed == request.seed and self.charges[request.generation_id] > 0:
                     return LostRequest("found", Submission(request_id))
         del submitted_after

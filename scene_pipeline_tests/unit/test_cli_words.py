@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from scene_pipeline.cli.app import parse_usd
+from scene_pipeline.cli.commands.arguments import parse_usd
 from scene_pipeline.cli.files import is_file_argument, write_atomically
 from scene_pipeline.cli.terminal import MAX_PROBLEMS_SHOWN, plain, problem_lines
-from scene_pipeline.cli.wording import dollars, duration
+from scene_pipeline.cli.wording import asked_by, dollars, duration
 from scene_pipeline.errors import ConfigurationError, Problem, UsageError
 
 
@@ -25,6 +25,23 @@ def test_an_amount_keeps_its_cents_and_never_shows_a_power(amount: str, words: s
 )
 def test_a_duration_is_written_in_its_own_unit(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        ("", "first frame"),
+        ("request:12", "request 12"),
+        ("attempt:2", "attempt 2"),
+        ("reuse:0b5cbe6e-6b3d-4f77-9bd8-1c1f6e1f2a33", "reuse"),
+        ("request:12#rung1", "request 12, after 1 rejection"),
+        ("request:12#rung2", "request 12, after 2 rejections"),
+        ("kpzhgbxd", "backfill kpzhgbxd"),
+        ("0b5cbe6e-6b3d-4f77-9bd8-1c1f6e1f2a33", "run 0b5cbe6e"),
+    ],
+)
+def test_a_token_is_told_as_what_was_asked_for(token: str, words: str) -> None:
+    assert asked_by(token) == words
 
 
 def test_foreign_text_cannot_command_the_terminal() -> None:

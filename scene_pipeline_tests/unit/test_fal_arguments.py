@@ -1,9 +1,16 @@
 """What is sent to a Fal model depends on its family, and on nothing that was not asked for."""
 
+from typing import Any
+
 import pytest
 
-from scene_pipeline.providers.base import ImageRequest
-from scene_pipeline.providers.fal_arguments import build_arguments, nearest_aspect_ratio
+from scene_pipeline.errors import ProviderError
+from scene_pipeline.providers.base import ImageRequest, ReferencePicture
+from scene_pipeline.providers.fal_arguments import (
+    build_arguments,
+    model_family,
+    nearest_aspect_ratio,
+)
 
 
 def request_for(endpoint: str, **changes: object) -> ImageRequest:
@@ -79,3 +86,66 @@ def test_further_arguments_pass_through() -> None:
 )
 def test_a_size_in_pixels_becomes_the_nearest_ratio(size: tuple[int, int], name: str) -> None:
     assert nearest_aspect_ratio(*size) == name
+
+
+REFERENCE = ReferencePicture(
+    "a" * 64, "image/png", "https://example.com/a.png", "scene_1 version 1"
+)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "sent"),
+    [
+        ("fal-ai/flux-pro/kontext", {"image_url": REFERENCE.url}),
+        ("fal-ai/flux-pro/kontext/max", {"image_url": REFERENCE.url}),
+        ("fal-ai/flux-pro/kontext/max/multi", {"image_urls": [REFERENCE.url]}),
+        ("fal-ai/flux/dev/image-to-image", {"image_url": REFERENCE.url}),
+        ("fal-ai/flux-pro/v1.1-ultra", {"image_url": REFERENCE.url}),
+        ("fal-ai/flux-2/edit", {"image_urls": [REFERENCE.url]}),
+    ],
+)
+def test_a_reference_is_sent_the_way_the_family_takes_it(
+    endpoint: str, sent: dict[str, Any]
+) -> None:
+    arguments = build_arguments(request_for(endpoint, references=(REFERENCE,)))
+    assert {name: arguments[name] for name in arguments if name.startswith("image_url")} == sent
+    assert model_family(endpoint).max_references >= 1
+
+
+def test_a_picture_made_from_another_gets_its_size() -> None:
+    arguments = build_arguments(
+        request_for("fal-ai/flux/dev/image-to-image", references=(REFERENCE,))
+    )
+    assert not {"image_size", "aspect_ratio"} & arguments.keys()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "count"),
+    [
+        ("fal-ai/flux/schnell", 1),
+        ("fal-ai/flux-pro/kontext/text-to-image", 1),
+        ("fal-ai/never-heard-of", 1),
+        ("fal-ai/flux-pro/kontext", 2),
+    ],
+)
+def test_more_references_than_a_model_takes_are_refused(endpoint: str, count: int) -> None:
+    with pytest.raises(ProviderError) as caught:
+        build_arguments(request_for(endpoint, references=(REFERENCE,) * count))
+    assert (caught.value.error_code, caught.value.charge) == (
+        "references_unsupported",
+        "not_charged",
+    )
+
+
+def test_candidates_are_asked_for_in_one_request() -> None:
+    assert build_arguments(request_for("fal-ai/flux/dev", image_count=4))["num_images"] == 4
+
+
+@pytest.mark.parametrize(("endpoint", "count"), [("fal-ai/flux/dev", 5), ("fal-ai/flux-2-pro", 2)])
+def test_more_candidates_than_a_model_makes_are_refused(endpoint: str, count: int) -> None:
+    with pytest.raises(ProviderError) as caught:
+        build_arguments(request_for(endpoint, image_count=count))
+    assert (caught.value.error_code, caught.value.charge) == (
+        "candidates_unsupported",
+        "not_charged",
+    )

@@ -10,12 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scene_pipeline.errors import AmbiguousSubmitError, ProviderError
+from scene_pipeline.providers.fal_complaints import Answer, clean_text, read_complaint
 from scene_pipeline.providers.fal_errors import (
-    Answer,
     billable_units,
-    clean_text,
     query_failure,
-    read_complaint,
     retry_after_seconds,
     submit_refusal,
 )
@@ -137,3 +135,36 @@ def test_no_body_makes_the_reading_fail(status: int, detail: object, error_type:
     for error in (submit_refusal("m", told, ()), query_failure("m", told, ())):
         assert isinstance(error, ProviderError)
         assert len(str(error)) < 700
+
+
+@pytest.mark.parametrize(
+    ("locations", "error_type", "flagged", "words"),
+    [
+        ([["body", "prompt"]], "content_policy_violation", "prompt", "refused the prompt"),
+        ([["body", "image_url"]], "content_policy_violation", "reference", "a reference picture"),
+        ([["body", "image_urls", 0]], "content_policy_violation", "reference", "reference"),
+        (
+            [["body", "prompt"], ["body", "image_urls", 1]],
+            "content_policy_violation",
+            "reference",
+            "reference",
+        ),
+        ([["body"]], "content_policy_violation", None, "refused the scene"),
+        ([["body", "prompt"]], "no_media_generated", "output", "the picture that was made"),
+    ],
+)
+def test_a_content_check_says_what_it_objects_to(
+    locations: list[list[str | int]], error_type: str, flagged: str | None, words: str
+) -> None:
+    detail = [{"loc": place, "msg": "flagged", "type": error_type} for place in locations]
+
+    error = query_failure("m", answer(422, {"detail": detail}), ())
+
+    assert (error.error_code, error.flagged_input) == ("content_rejected", flagged)
+    assert words in error.message
+
+
+def test_what_is_wrong_with_a_parameter_flags_nothing() -> None:
+    detail = [{"loc": ["body", "prompt"], "msg": "too long", "type": "string_too_long"}]
+
+    assert query_failure("m", answer(422, {"detail": detail}), ()).flagged_input is None

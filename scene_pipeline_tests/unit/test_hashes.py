@@ -168,3 +168,15 @@ def test_canonical_json_says_the_same_and_is_stable(value: object) -> None:
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.integers()))
 def test_the_order_of_members_changes_nothing(value: dict[str, int]) -> None:
     assert canonical_json(dict(reversed(value.items()))) == canonical_json(value)
+
+
+def test_what_is_usual_leaves_the_hash_of_a_request_as_it_was() -> None:
+    assert request_hash(**REQUEST, image_count=1, reference_digests=()) == request_hash(**REQUEST)
+    others = {
+        request_hash(**REQUEST),
+        request_hash(**REQUEST, image_count=2),
+        request_hash(**REQUEST, reference_digests=("a" * 64,)),
+        request_hash(**REQUEST, reference_digests=("a" * 64, "b" * 64)),
+        request_hash(**REQUEST, reference_digests=("b" * 64, "a" * 64)),
+    }
+    assert len(others) == 5

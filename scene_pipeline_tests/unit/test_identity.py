@@ -246,3 +246,25 @@ def test_more_digits_make_other_keys_for_the_same_bytes() -> None:
 )
 def test_a_key_that_does_not_tell_its_time_is_asked_in_vain(key: str) -> None:
     assert identity.storage_key_time(key) is None
+
+
+def test_each_candidate_has_a_key_of_its_own_for_the_same_bytes() -> None:
+    keys = {
+        identity.frame_storage_key(PROJECT, scene, MOMENT, DIGEST, "png", image_index=index)
+        for scene in ("a", "a_c1", "a-c1", "a c1")
+        for index in range(3)
+    }
+    assert len(keys) == 12
+    assert all(identity.is_storage_key(key) for key in keys)
+    assert {identity.storage_key_time(key) for key in keys} == {MOMENT.replace(microsecond=0)}
+
+
+def test_a_fixed_seed_is_the_scenes_own_for_ever() -> None:
+    seed = identity.fixed_seed(PROJECT, "scene_1")
+    assert seed == identity.fixed_seed(PROJECT, "scene_1")
+    assert seed != identity.fixed_seed(PROJECT, "scene_2")
+    assert 0 <= seed < 2**31
+
+
+def test_the_seed_after_the_last_is_the_first() -> None:
+    assert [identity.next_seed(seed) for seed in (0, 7, 2**31 - 1)] == [1, 8, 0]

@@ -1,5 +1,6 @@
 """The offline provider's pictures: deterministic, varied, led by the prompt's words."""
 
+import base64
 import io
 import itertools
 import os
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from scene_pipeline.errors import ProviderError
-from scene_pipeline.providers.base import ImageRequest
+from scene_pipeline.providers.base import ImageRequest, ReferencePicture, Submission
 from scene_pipeline.providers.landscape.mood import read_mood
 from scene_pipeline.providers.offline import OfflineProvider
 
@@ -130,3 +131,64 @@ def test_any_text_can_be_drawn(prompt: str) -> None:
 def test_there_is_no_second_picture() -> None:
     with pytest.raises(ProviderError):
         OfflineProvider().read_image(request_for("x"), 1)
+
+
+def drawn_candidate(request: ImageRequest, index: int) -> bytes:
+    return OfflineProvider().read_image(request, index)
+
+
+def test_a_candidate_is_drawn_with_the_seed_after_the_one_before() -> None:
+    request = request_for("The sea at dawn", 5, image_count=3)
+
+    assert len(OfflineProvider().fetch_result(request, Submission("local:g")).images) == 3
+    assert [drawn_candidate(request, index) for index in range(3)] == [
+        drawn_candidate(request_for("The sea at dawn", 5 + index), 0) for index in range(3)
+    ]
+
+
+def test_a_picture_that_was_not_asked_for_is_not_drawn() -> None:
+    with pytest.raises(ProviderError):
+        drawn_candidate(request_for("x", image_count=3), 3)
+
+
+def test_more_candidates_than_it_draws_are_refused() -> None:
+    with pytest.raises(ProviderError) as caught:
+        OfflineProvider().submit(request_for("x", image_count=9))
+
+    assert (caught.value.error_code, caught.value.charge) == (
+        "candidates_unsupported",
+        "not_charged",
+    )
+
+
+def reference(colour: tuple[int, int, int], digest: str = "a" * 64) -> ReferencePicture:
+    encoded = io.BytesIO()
+    Image.new("RGB", (8, 8), colour).save(encoded, "PNG")
+    data = base64.b64encode(encoded.getvalue()).decode()
+    return ReferencePicture(digest, "image/png", f"data:image/png;base64,{data}", "scene_1")
+
+
+def test_a_reference_lends_the_picture_its_colour() -> None:
+    plain = ImageStat.Stat(drawn(request_for("The sea at dawn"))).mean
+    red = ImageStat.Stat(
+        drawn(request_for("The sea at dawn", references=(reference((255, 0, 0)),)))
+    ).mean
+
+    assert red[0] > plain[0] + 20
+    assert red[2] < plain[2] - 20
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/a.png", "data:image/png;base64,!!", "data:image/png;base64,AAAA"]
+)
+def test_a_reference_it_cannot_read_still_makes_a_difference(url: str) -> None:
+    pictures = {
+        drawn(
+            request_for(
+                "The sea", references=(ReferencePicture(digest * 64, "image/png", url, "scene_1"),)
+            )
+        ).tobytes()
+        for digest in "0f"
+    }
+
+    assert len(pictures) == 2

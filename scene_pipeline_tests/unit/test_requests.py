@@ -173,8 +173,14 @@ def test_parameters_do_not_change_the_content(overrides: dict[str, Any]) -> None
     assert resolve(**overrides).content_hash == resolve().content_hash
 
 
-def test_the_size_is_content() -> None:
-    assert resolve(image_size="square").content_hash != resolve().content_hash
+def test_the_documents_size_is_content_and_a_commands_is_not() -> None:
+    assert resolve({"image_size": "square"}).content_hash != resolve().content_hash
+
+    request = resolve(image_size="square")
+    assert (request.width, request.height) == (512, 512)
+    assert str(request.document_size) == "1024x576"
+    assert request.content_hash == resolve().content_hash
+    assert request.explicit_parameters == {"image_size": "512x512"}
 
 
 def test_white_space_around_a_prompt_is_no_change_of_content() -> None:
@@ -186,3 +192,65 @@ def test_white_space_around_a_prompt_is_no_change_of_content() -> None:
 
     assert content("A lighthouse.\n") == content("A lighthouse.")
     assert content("A lighthouse!") != content("A lighthouse.")
+
+
+@pytest.mark.parametrize(
+    ("project", "scene", "overrides", "expected"),
+    [
+        (None, None, {}, "random"),
+        ({"seed_policy": "fixed"}, None, {}, "fixed"),
+        ({"seed_policy": "fixed"}, {"seed_policy": "reuse"}, {}, "reuse"),
+        ({"seed_policy": "fixed"}, None, {"seed_policy": "increment"}, "increment"),
+    ],
+)
+def test_a_seed_policy_follows_the_precedence_and_names_the_request(
+    project: dict[str, Any] | None,
+    scene: dict[str, Any] | None,
+    overrides: dict[str, Any],
+    expected: str,
+) -> None:
+    request = resolve(project, scene, **overrides)
+    assert (request.seed_policy, request.seed) == (expected, None)
+    named = {} if expected == "random" else {"seed_policy": expected}
+    assert request.explicit_parameters == named
+
+
+def test_a_policy_of_the_settings_does_not_name_the_request() -> None:
+    request = resolve(defaults=replace(DEFAULTS, seed_policy="fixed"))
+    assert (request.seed_policy, request.explicit_parameters) == ("fixed", {})
+
+
+def test_a_seed_that_is_given_wins_over_every_policy() -> None:
+    request = resolve({"seed": 7}, {"seed_policy": "reuse"}, seed_policy="increment")
+    assert request.seed == 7
+    assert request.explicit_parameters == {"seed": 7}
+
+
+def test_other_words_are_sent_with_style_and_are_no_content_of_the_document() -> None:
+    plain, request = resolve(), resolve(prompt=" A boat. ")
+    assert request.prompt == "A boat.\n\nStyle: film still"
+    assert (request.scene_prompt, request.expanded_prompt, request.content_hash) == (
+        plain.scene_prompt,
+        plain.expanded_prompt,
+        plain.content_hash,
+    )
+    assert request.explicit_parameters == {"prompt": "A boat."}
+    assert request.hash_with(7) != plain.hash_with(7)
+
+
+def test_other_references_change_the_request_and_not_the_content() -> None:
+    plain, request = resolve(), resolve(references=("https://example.com/a.png",))
+    assert request.references == ("https://example.com/a.png",)
+    assert request.document_references == plain.references
+    assert request.content_hash == plain.content_hash
+    assert request.explicit_parameters == {"references": ["https://example.com/a.png"]}
+    assert request.hash_with(7) != plain.hash_with(7)
+
+
+def test_candidates_name_the_request_where_there_are_several() -> None:
+    assert resolve().image_count == resolve(candidates=1).image_count == 1
+    assert resolve(candidates=1).explicit_parameters == {}
+    request = resolve(candidates=3)
+    assert (request.image_count, request.explicit_parameters) == (3, {"candidates": 3})
+    assert request.content_hash == resolve().content_hash
+    assert request.hash_with(7) != resolve().hash_with(7)

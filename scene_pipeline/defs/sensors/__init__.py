@@ -10,7 +10,22 @@ remembered in a cursor. A tick may therefore die at any point; the next one sees
 import dagster as dg
 
 from scene_pipeline.defs.sensors.dead_runs import dead_runs
+from scene_pipeline.defs.sensors.external_images import external_images
+from scene_pipeline.defs.sensors.master_json_inbox import master_json_inbox
+from scene_pipeline.defs.sensors.regeneration_requests import regeneration_requests
+from scene_pipeline.defs.sensors.run_failures import run_failures
+from scene_pipeline.defs.sensors.scene_changes import scene_changes
 from scene_pipeline.defs.sensors.stale_storyboards import stale_storyboards
+from scene_pipeline.defs.sensors.unfinished_generations import unfinished_generations
 
-SENSORS: tuple[dg.SensorDefinition, ...] = (stale_storyboards, dead_runs)
+SENSORS: tuple[dg.SensorDefinition, ...] = (
+    scene_changes,
+    regeneration_requests,
+    unfinished_generations,
+    master_json_inbox,
+    stale_storyboards,
+    external_images,
+    dead_runs,
+    run_failures,
+)
 """All sensors of the code location."""

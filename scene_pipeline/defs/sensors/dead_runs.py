@@ -9,7 +9,8 @@ from scene_pipeline.defs.jobs import frames_job
 @dg.sensor(
     # It launches nothing; the job is named because a sensor without one has no place in the UI.
     job=frames_job,
-    minimum_interval_seconds=60,
+    # A killed run is to be taken up again within a minute, and Dagster needs some seconds for that.
+    minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:

@@ -23,15 +23,15 @@ _ACTIVE_STATUSES = [
     job=storyboard_job,
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Draws a project's contact sheet again once its frames have changed and no run is on them: "
+        "one sheet per burst, not one per frame. It spends nothing."
+    ),
 )
 def stale_storyboards(
     context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Draws a project's contact sheet again once its frames have changed and no run is on them.
-
-    Spends nothing, so it is on by default. A project that is being worked on waits for the end of
-    the work: one sheet per burst, not one per frame.
-    """
+    """Launches `storyboards` for projects whose newest sheet no longer fits their frames."""
     stale = pipeline.stale_storyboards(_PROJECTS_PER_TICK)
     if not stale:
         return dg.SkipReason("Every contact sheet shows the current frames.")

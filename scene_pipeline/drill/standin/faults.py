@@ -31,8 +31,9 @@ _STATUS = (
     "request_timeout content_policy_in_status endless_logs"
 )
 _RESULT = (
-    "content_policy nsfw_flagged black_frame result_lost result_unavailable result_not_json "
-    "result_too_long result_dropped no_images data_url bare_result early_result"
+    "content_policy content_policy_reference nsfw_flagged nsfw_first black_frame result_lost "
+    "result_unavailable result_not_json result_too_long result_dropped no_images data_url "
+    "bare_result early_result"
 )
 _IMAGE = (
     "image_gone image_forbidden image_drip image_short image_html image_lying_type image_redirect"

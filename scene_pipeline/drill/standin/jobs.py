@@ -3,13 +3,16 @@
 import math
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 PIXELS_PER_MEGAPIXEL = 1_000_000
 RESULT_KEPT_SECONDS = 3600.0
+MAX_IMAGES = 4
+"""Most pictures of one request."""
+MEDIA_ORIGIN = "https://v3.fal.media"
 SIZES: Mapping[str, tuple[int, int]] = {
     "square_hd": (1024, 1024),
     "square": (512, 512),
@@ -70,14 +73,19 @@ class Job:
 
     @property
     def billable_units(self) -> int:
-        """Megapixels, rounded up."""
+        """Megapixels, rounded up for each picture."""
         width, height = self.size
-        return math.ceil(width * height / PIXELS_PER_MEGAPIXEL)
+        return self.image_count * math.ceil(width * height / PIXELS_PER_MEGAPIXEL)
 
     @property
-    def picture_name(self) -> str:
-        """File name of the picture on the media host."""
-        return f"{self.request_id}.{'png' if self.media_type == 'image/png' else 'jpg'}"
+    def image_count(self) -> int:
+        """How many pictures were asked for."""
+        return int(self.arguments.get("num_images", 1))
+
+    def picture_name(self, index: int) -> str:
+        """File name of a picture on the media host."""
+        number = f"_{index}" if index else ""
+        return f"{self.request_id}{number}.{'png' if self.media_type == 'image/png' else 'jpg'}"
 
     def state(self, now: float) -> str:
         """Fal's word for how it stands."""
@@ -95,20 +103,23 @@ class Job:
             "cancel_url": f"{base}/cancel",
         }
 
-    def result(self, image_url: str, *, is_flagged: bool = False) -> dict[str, Any]:
-        """The model's output."""
+    def result(self, folder: str = "files", *, flagged: Container[int] = ()) -> dict[str, Any]:
+        """The model's output, its pictures in a folder of the media host."""
         width, height = self.size
-        image = {
-            "url": image_url,
-            "width": width,
-            "height": height,
-            "content_type": self.media_type,
-        }
+        numbers = range(self.image_count)
         return {
-            "images": [image],
+            "images": [
+                {
+                    "url": f"{MEDIA_ORIGIN}/{folder}/{self.picture_name(index)}",
+                    "width": width,
+                    "height": height,
+                    "content_type": self.media_type,
+                }
+                for index in numbers
+            ],
             "timings": {"inference": self.run_seconds},
             "seed": self.seed,
-            "has_nsfw_concepts": [is_flagged],
+            "has_nsfw_concepts": [index in flagged for index in numbers],
             "prompt": self.prompt,
         }
 

@@ -99,9 +99,8 @@ class ApiSite:
             "duration": job.run_seconds,
         }
         if with_payloads and not self.hides_payloads:
-            url = f"https://v3.fal.media/files/{job.picture_name}"
             item["json_input"] = dict(job.arguments)
-            item["json_output"] = job.result(url)
+            item["json_output"] = job.result()
         return item
 
 
@@ -119,14 +118,16 @@ class MediaSite:
         if "authorization" in exchange.headers:
             self.keyed_requests += 1
         path = PurePosixPath(exchange.path)
-        job = self._jobs.find(path.stem)
+        request_id, _, number = path.stem.partition("_")
+        job = self._jobs.find(request_id)
         if job is None:
             exchange.send(404, b"<Error><Code>NoSuchKey</Code></Error>", "application/xml")
             return
         if path.parent.name == "black":
             data = draw_black(job.size, job.media_type)
         else:
-            data = draw_picture(job.prompt, job.seed, job.size, job.media_type)
+            seed = job.seed + int(number or 0)
+            data = draw_picture(job.prompt, seed, job.size, job.media_type)
         self._answer(exchange, job, data)
 
     def _answer(self, exchange: Exchange, job: Job, data: bytes) -> None:

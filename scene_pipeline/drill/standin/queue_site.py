@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from scene_pipeline.drill.standin.faults import Faults
-from scene_pipeline.drill.standin.jobs import Job, Jobs
+from scene_pipeline.drill.standin.jobs import MAX_IMAGES, Job, Jobs
 from scene_pipeline.drill.standin.meter import AcceptedSubmit, Meter
 from scene_pipeline.drill.standin.proxy import Exchange
 
@@ -31,12 +31,39 @@ _REFUSALS: dict[str, tuple[int, Any]] = {
             ]
         },
     ),
+    "too_many_images": (
+        422,
+        {
+            "detail": [
+                {
+                    "loc": ["body", "num_images"],
+                    "msg": "Input should be less than or equal to 4",
+                    "type": "less_than_equal",
+                }
+            ]
+        },
+    ),
     "content_policy_at_submit": (
         422,
         {
             "detail": [
                 {
                     "loc": ["body", "prompt"],
+                    "msg": "The content could not be processed because it was flagged.",
+                    "type": "content_policy_violation",
+                }
+            ]
+        },
+    ),
+}
+_RESULT_REFUSALS: dict[str, tuple[int, Any]] = {
+    "content_policy": _REFUSALS["content_policy_at_submit"],
+    "content_policy_reference": (
+        422,
+        {
+            "detail": [
+                {
+                    "loc": ["body", "image_urls", 0],
                     "msg": "The content could not be processed because it was flagged.",
                     "type": "content_policy_violation",
                 }
@@ -96,6 +123,9 @@ class QueueSite:
             exchange.send_json(422, {"detail": [{"loc": ["body"], "msg": "no JSON", "type": "x"}]})
             return
         prompt = str(arguments.get("prompt", ""))
+        if arguments.get("num_images", 1) not in range(1, MAX_IMAGES + 1):
+            self._refuse(exchange, "too_many_images")
+            return
         refusal = self._faults.take("before", prompt)
         if refusal is not None:
             self._refuse(exchange, refusal)
@@ -228,19 +258,19 @@ class QueueSite:
             "x-fal-billable-units": str(job.billable_units),
         }
         folder = "black" if fault == "black_frame" else "files"
-        url = f"https://v3.fal.media/{folder}/{job.picture_name}"
-        result = job.result(url, is_flagged=fault == "nsfw_flagged")
-        if fault in {None, "nsfw_flagged", "black_frame"}:
+        flagged = {"nsfw_flagged": range(MAX_IMAGES), "nsfw_first": range(1)}.get(str(fault), ())
+        result = job.result(folder, flagged=flagged)
+        if fault in {None, "nsfw_flagged", "nsfw_first", "black_frame"}:
             exchange.send_json(200, result, headers)
         else:
-            self._answer_result(exchange, str(fault), url, headers)
+            self._answer_result(exchange, str(fault), result["images"][0]["url"], headers)
 
     def _answer_result(
         self, exchange: Exchange, fault: str, url: str, headers: dict[str, str]
     ) -> None:
         match fault:
-            case "content_policy":
-                status, body = _REFUSALS["content_policy_at_submit"]
+            case "content_policy" | "content_policy_reference":
+                status, body = _RESULT_REFUSALS[fault]
                 exchange.send_json(status, body, {"x-fal-request-id": headers["x-fal-request-id"]})
             case "result_unavailable":
                 exchange.send_json(502, {"detail": "Bad gateway"})

@@ -40,6 +40,19 @@ ALTER TABLE regeneration_requests
     ADD COLUMN error_message text;
 CREATE INDEX regeneration_requests_due ON regeneration_requests (due_at) WHERE state = 'pending';
 
+-- As before; and what is asked for once more is due at once.
+CREATE OR REPLACE FUNCTION regeneration_requests_coalesce() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Serialises requests for one scene, so that two at the same instant meet here.
+    PERFORM pg_advisory_xact_lock(hashtextextended(
+        'regenerate:' || NEW.project_id::text || '/' || NEW.scene_id, 0));
+    UPDATE regeneration_requests SET asked = asked + 1, due_at = least(due_at, now()), attempts = 0
+    WHERE project_id = NEW.project_id AND scene_id = NEW.scene_id AND state = 'pending'
+      AND md5(overrides::text) = md5(NEW.overrides::text);
+    IF FOUND THEN RETURN NULL; END IF;
+    RETURN NEW;
+END $$;
+
 ALTER TABLE generations
     -- When a generation that nobody finished is to be taken up again.
     ADD COLUMN take_up_at timestamptz NOT NULL DEFAULT now() + interval '15 seconds',
@@ -55,7 +68,7 @@ CREATE TABLE launches (
                             'scene_changes', 'auto_refresh', 'regeneration_requests',
                             'unfinished_generations', 'command')),
     project_id          uuid NOT NULL REFERENCES projects (id),
-    -- One contiguous range of partitions, in the order of the instance.
+    -- One contiguous range of partitions, in the order of the instance; of a command all its scenes.
     scene_ids           text[] NOT NULL CHECK (cardinality(scene_ids) >= 1),
     request_ids         bigint[] NOT NULL DEFAULT '{}',
     refresh_stale       boolean NOT NULL DEFAULT false,
@@ -72,15 +85,16 @@ CREATE INDEX launches_open ON launches (project_id) WHERE closed_at IS NULL;
 -- ------------------------------------------------------------------------------- what people are told
 
 -- An outbox: written in the transaction of the change it tells of, delivered by a sensor, once.
+-- It refers to nothing by foreign key: telling must never make the ledger wait for a lock.
 CREATE TABLE alerts (
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     fingerprint         text NOT NULL UNIQUE,   -- the same thing is told once
     code                text NOT NULL,
     message             text NOT NULL,
     next_action         text NOT NULL,
-    project_id          uuid REFERENCES projects (id),
+    project_id          uuid,
     scene_id            text,
-    generation_id       uuid REFERENCES generations (id),
+    generation_id       uuid,
     run_id              text,
     created_at          timestamptz NOT NULL DEFAULT now(),
     due_at              timestamptz NOT NULL DEFAULT now(),
@@ -90,6 +104,74 @@ CREATE TABLE alerts (
     CHECK ((settled_at IS NULL) = (outcome IS NULL))
 );
 CREATE INDEX alerts_due ON alerts (due_at) WHERE settled_at IS NULL;
+
+-- What every run meets again stays the same thing; another payment makes it a new one.
+CREATE FUNCTION alert_fingerprint(g generations) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT format('generation:%s:%s:%s', g.id, g.error_code,
+                  CASE WHEN g.error_charge IS DISTINCT FROM 'not_charged' THEN g.submit_count END)
+$$;
+CREATE FUNCTION heal_alert_fingerprint(g generations) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT format('heal:%s:%s', g.id, g.heal_error_code)
+$$;
+
+-- Whether an alert is still true at the moment of its delivery: what was tried again meanwhile, by
+-- the same generation or by a newer one of the scene, is told by what came of that.
+CREATE FUNCTION alert_holds(a alerts) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT a.generation_id IS NULL OR EXISTS (
+        SELECT 1 FROM generations g WHERE g.id = a.generation_id AND CASE
+            WHEN a.fingerprint = heal_alert_fingerprint(g) THEN EXISTS (
+                SELECT 1 FROM scene_images i
+                WHERE i.generation_id = g.id AND i.is_current AND i.storage_status = 'external')
+            ELSE a.fingerprint = alert_fingerprint(g)
+                AND g.state IN ('planned', 'submitting', 'submitted', 'completed', 'failed')
+                AND NOT EXISTS (
+                    SELECT 1 FROM generations n
+                    WHERE n.project_id = g.project_id AND n.scene_id = g.scene_id AND n.seq > g.seq)
+            END)
+$$;
+
+-- Due a little later: what the pipeline itself cures at once is no news. An alert that was outdated
+-- when its time came has not been told, so that it may come again; one that waits is looked at
+-- after the newest change.
+CREATE FUNCTION generations_alert() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE is_heal boolean := TG_ARGV[0] = 'heal';
+BEGIN
+    INSERT INTO alerts AS a (fingerprint, code, message, next_action, project_id, scene_id,
+                             generation_id, run_id, due_at)
+    SELECT CASE WHEN is_heal THEN heal_alert_fingerprint(NEW) ELSE alert_fingerprint(NEW) END,
+           CASE WHEN is_heal THEN NEW.heal_error_code ELSE NEW.error_code END,
+           left(coalesce(CASE WHEN is_heal THEN NEW.heal_error_message ELSE NEW.error_message END,
+                         'Scene ' || NEW.scene_id || ' failed.'), 2000),
+           left(coalesce(CASE WHEN NOT is_heal THEN NEW.error_next_action END,
+                         'Make another frame of the scene while the document''s still works.'),
+                2000),
+           NEW.project_id, NEW.scene_id, NEW.id, NEW.run_id, now() + interval '10 seconds'
+    WHERE NOT EXISTS (SELECT 1 FROM projects WHERE id = NEW.project_id AND is_scratch)
+    ON CONFLICT (fingerprint) DO UPDATE SET
+        due_at = greatest(a.due_at, EXCLUDED.due_at), settled_at = NULL, outcome = NULL,
+        message = EXCLUDED.message, next_action = EXCLUDED.next_action, run_id = EXCLUDED.run_id
+    WHERE a.outcome IS NULL OR a.outcome = 'outdated';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER generations_alert_failed_at_once AFTER INSERT ON generations
+    FOR EACH ROW WHEN (NEW.state = 'failed') EXECUTE FUNCTION generations_alert('step');
+CREATE TRIGGER generations_alert_failed AFTER UPDATE OF state ON generations
+    FOR EACH ROW WHEN (NEW.state = 'failed' AND OLD.state <> 'failed')
+    EXECUTE FUNCTION generations_alert('step');
+-- Open, and nothing that passes by itself: a cap, an unknown price, a payment in doubt, a refusal
+-- that every other scene would meet too; or it ought to have passed, a quarter of an hour ago.
+CREATE TRIGGER generations_alert_held AFTER UPDATE OF error_code ON generations
+    FOR EACH ROW WHEN (
+        NEW.state = OLD.state AND NEW.error_code IS NOT NULL
+        AND (NEW.error_retryable IS NOT TRUE OR NEW.take_up_attempts >= 5)
+        AND NEW.state IN ('planned', 'submitting', 'submitted', 'completed'))
+    EXECUTE FUNCTION generations_alert('step');
+-- A frame that the document shows and that cannot be brought home any more, or must not be.
+CREATE TRIGGER generations_alert_lost AFTER UPDATE OF heal_error_code ON generations
+    FOR EACH ROW WHEN (
+        NEW.heal_error_code IS DISTINCT FROM OLD.heal_error_code
+        AND NEW.heal_error_code ~ '^(blocked_|redirect_|invalid_url$|result_lost$|bytes_changed$)')
+    EXECUTE FUNCTION generations_alert('heal');
 
 -- ------------------------------------------------------------------------------------------ the inbox
 
@@ -104,6 +186,12 @@ CREATE TABLE inbox_files (
     project_id          uuid REFERENCES projects (id),
     -- Revision of the document that was last written beside the file.
     written_revision    bigint,
+    -- What the file beside may hold and be ours: what was written last, and what is being written.
+    own_outputs         text[] NOT NULL DEFAULT '{}',
+    -- Since when the file beside cannot be written.
+    output_failed_at    timestamptz,
+    -- Since when the file is not there any more.
+    missing_since       timestamptz,
     seen_at             timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (source, path)
 );
@@ -122,7 +210,7 @@ ALTER TABLE generations
     -- What the provider's safety check objected to.
     ADD COLUMN flagged_input text CHECK (flagged_input IN ('prompt', 'reference', 'output')),
     -- The picture that stands in for paying again.
-    ADD COLUMN reused_image_id uuid REFERENCES scene_images (id);
+    ADD COLUMN reused_image_id uuid REFERENCES scene_images (id) ON DELETE SET NULL;
 
 -- Candidates after the first, whose facts stand in `generations` itself.
 CREATE TABLE generation_images (
@@ -138,8 +226,31 @@ CREATE INDEX generation_images_key ON generation_images (storage_key);
 -- One stored object may be the frame of several scenes: a renamed scene keeps its picture.
 ALTER TABLE scene_images DROP CONSTRAINT scene_images_storage_path_key;
 CREATE INDEX scene_images_storage_path ON scene_images (storage_path);
-CREATE INDEX generations_content ON generations (project_id, content_hash);
+CREATE INDEX generations_content ON generations (project_id, content_hash, scene_id);
+CREATE INDEX generations_reused ON generations (reused_image_id) WHERE reused_image_id IS NOT NULL;
 CREATE INDEX generations_same_request ON generations (request_hash);
+
+-- ------------------------------------------------------------------------- healing and retention
+
+-- When a picture that is at its provider only is to be brought home (again); NULL once it is.
+ALTER TABLE generations ADD COLUMN heal_at timestamptz;
+UPDATE generations SET heal_at = now() WHERE storage_status = 'external';
+CREATE INDEX generations_heal ON generations (heal_at) WHERE heal_at IS NOT NULL;
+
+-- A version that retention gave up stays as a tombstone: its number, its picture's facts and what it
+-- cost. Its object is the collector's.
+ALTER TABLE scene_images
+    ADD COLUMN removed_at timestamptz,
+    DROP CONSTRAINT scene_images_storage_status_check,
+    ADD CONSTRAINT scene_images_storage_status_check
+        CHECK (storage_status IN ('stored', 'external', 'removed')),
+    DROP CONSTRAINT scene_images_check,
+    ADD CONSTRAINT scene_images_check CHECK (storage_status <> 'stored' OR (
+        storage_path IS NOT NULL AND sha256 IS NOT NULL AND file_size > 0
+        AND content_type IN ('image/png', 'image/jpeg', 'image/webp'))),
+    ADD CONSTRAINT scene_images_removed_check CHECK (
+        (storage_status = 'removed') = (removed_at IS NOT NULL)
+        AND (storage_status <> 'removed' OR (storage_path IS NULL AND NOT is_current)));
 
 -- ------------------------------------------------------------------------------------------ the state
 
@@ -152,7 +263,8 @@ SELECT s.project_id, p.key AS project_key, s.scene_id, s.position, s.scene_promp
        p.auto_refresh, p.archived_at,
        CASE
            WHEN s.problem_code IS NOT NULL THEN 'invalid'
-           WHEN o.error_code IN ('budget_exhausted', 'price_unknown') THEN 'blocked'
+           WHEN o.error_code IN ('budget_exhausted', 'price_unknown', 'continuity_broken',
+                                 'provider_busy') THEN 'blocked'
            WHEN o.state = 'submitting' AND (o.error_code = 'submit_ambiguous'
                 OR o.submitting_at < now() - interval '5 minutes') THEN 'ambiguous'
            WHEN o.id IS NOT NULL THEN 'generating'

@@ -1,0 +1,81 @@
+"""What a person decides: which version counts, what is never replaced, how a project behaves."""
+
+from typing import Annotated
+
+import typer
+
+from scene_pipeline.cli.commands.arguments import AsJson, EveryScene, SceneIds
+from scene_pipeline.cli.terminal import Terminal
+
+
+def promote(
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's key.")],
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help="The scene's id.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The version's number.")],
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Only while this version is the current one."),
+    ] = None,
+    json: AsJson = False,
+) -> int:
+    """Make an existing version the scene's frame; corrects the document, costs nothing."""
+    from scene_pipeline.cli.promote import promote as carry_out  # noqa: PLC0415
+    from scene_pipeline.cli.promote import read_version  # noqa: PLC0415
+
+    expected = None if expect is None else read_version(expect)
+    return carry_out(
+        Terminal(is_json=json), project, scene, read_version(version), expected_current=expected
+    )
+
+
+def lock(
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's key.")],
+    scene: SceneIds = None,
+    every: EveryScene = False,
+    json: AsJson = False,
+) -> int:
+    """Keep scenes' frames: nothing replaces them, whatever is edited or asked for."""
+    from scene_pipeline.cli.lock import chosen_scenes, set_locks  # noqa: PLC0415
+
+    scenes = chosen_scenes(scene or (), is_all=every)
+    return set_locks(Terminal(is_json=json), project, scenes, is_locked=True)
+
+
+def unlock(
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's key.")],
+    scene: SceneIds = None,
+    every: EveryScene = False,
+    json: AsJson = False,
+) -> int:
+    """Let scenes' frames be replaced again."""
+    from scene_pipeline.cli.lock import chosen_scenes, set_locks  # noqa: PLC0415
+
+    scenes = chosen_scenes(scene or (), is_all=every)
+    return set_locks(Terminal(is_json=json), project, scenes, is_locked=False)
+
+
+def project_settings(
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's key.")],
+    auto_refresh: Annotated[
+        str | None,
+        typer.Option(metavar="on|off", help="Whether edited scenes are made anew by themselves."),
+    ] = None,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Close it: nothing new is made for it.")
+    ] = False,
+    unarchive: Annotated[bool, typer.Option("--unarchive", help="Open it again.")] = False,
+    json: AsJson = False,
+) -> int:
+    """Show what is set of a project, or set it."""
+    from scene_pipeline.cli.project import (  # noqa: PLC0415
+        read_archive,
+        read_switch,
+        show_or_change,
+    )
+
+    return show_or_change(
+        Terminal(is_json=json),
+        project,
+        auto_refresh=read_switch("--auto-refresh", auto_refresh),
+        is_archived=read_archive(archive=archive, unarchive=unarchive),
+    )

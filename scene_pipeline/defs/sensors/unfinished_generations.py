@@ -1,0 +1,37 @@
+"""What was begun is finished."""
+
+import dagster as dg
+
+from scene_pipeline.defs.environment import settings_at_load
+from scene_pipeline.defs.jobs import frames_job
+from scene_pipeline.defs.resources import PipelineRuntime
+
+_LONGEST_INTERVAL_SECONDS = 10
+"""What is paid for and lies at the provider expires: it is never left longer than this."""
+
+
+@dg.sensor(
+    job=frames_job,
+    minimum_interval_seconds=min(
+        settings_at_load().sensor_interval_seconds, _LONGEST_INTERVAL_SECONDS
+    ),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def unfinished_generations(
+    context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineRuntime]
+) -> dg.SensorResult | dg.SkipReason:
+    """Finishes what a dead or failed run left open. CAN SPEND MONEY, but buys nothing twice.
+
+    A picture that is paid for is fetched, stored and published; a payment whose answer was lost is
+    cleared up; what waited for a budget is tried again, under the caps. What somebody works on is
+    left alone.
+    """
+    from scene_pipeline.defs.launch_requests import launch_due  # noqa: PLC0415  # psycopg
+    from scene_pipeline.pipeline.due_generations import unfinished  # noqa: PLC0415
+
+    return launch_due(
+        context.instance,
+        pipeline,
+        ("unfinished_generations",),
+        lambda conn, _settings, fates: unfinished(conn, fates),
+    )

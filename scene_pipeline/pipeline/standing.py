@@ -1,0 +1,56 @@
+"""Where a scene stands, as the decision about it needs to know.
+
+Belongs here: from rows to plain facts. Does not belong here: deciding (`scenes.planning`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from scene_pipeline.database.rows import SceneState
+from scene_pipeline.scenes.document import Scene
+from scene_pipeline.scenes.planning import LastFailure, Standing
+from scene_pipeline.scenes.requests import RequestOverrides, read_overrides
+
+
+def overridden(
+    overrides: RequestOverrides, requested: Mapping[str, Any] | None
+) -> RequestOverrides:
+    """The order's overrides with those of a regeneration request on top.
+
+    Raises:
+        UsageError: code "overrides_invalid"; other programs write requests, too.
+    """
+    if not requested:
+        return overrides
+    given = read_overrides(requested)
+    values = {name: getattr(given, name) for name in requested}
+    return replace(overrides, **{name: v for name, v in values.items() if v is not None})
+
+
+def standing_of(state: SceneState, scene: Scene | None, *, is_archived: bool = False) -> Standing:
+    """The facts of one scene that the decision needs, but for what could be reused."""
+    failure = None
+    if state.last_state == "failed":
+        failure = LastFailure(
+            is_same_content=state.last_content_hash == state.content_hash,
+            is_retryable=bool(state.last_error_retryable),
+            # What a content check refused is refused again, whether or not it was charged.
+            is_uncharged=state.last_error_charge == "not_charged"
+            and state.last_flagged_input is None,
+        )
+    return Standing(
+        is_valid=scene is not None and state.problem_code is None,
+        is_locked=state.locked,
+        has_frame=state.image_id is not None,
+        is_stale=state.image_id is not None and state.current_content_hash != state.content_hash,
+        stale_causes=state.stale_causes or (),
+        has_open_generation=state.open_generation_id is not None,
+        has_request=state.request_id is not None,
+        is_in_document=scene is not None and scene.start_frame == state.storage_url,
+        last_failure=failure,
+        is_external=state.storage_status == "external",
+        chosen_version=state.version if state.is_chosen else None,
+        is_archived=is_archived,
+        is_unsent=state.open_state == "planned",
+    )

@@ -1,0 +1,243 @@
+"""The sensor that tells people: scenes by the ledger, runs that failed as a whole by Dagster."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psycopg
+import pytest
+
+from scene_pipeline.database import session
+from scene_pipeline.definitions import build_definitions
+from scene_pipeline.defs import failed_runs
+from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.defs.sensors.run_failures import run_failures
+from scene_pipeline.errors import ConfigurationError
+from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.films import Studio, film
+from scene_pipeline_tests.standins.webhook import WebhookReceiver, webhook_receiver
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[WebhookReceiver]:
+    with webhook_receiver(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def told(studio: Studio, receiver: WebhookReceiver) -> PipelineRuntime:
+    settings = load_settings(home=studio.settings.home, **receiver.settings)
+    return PipelineRuntime(settings, studio.database_url)
+
+
+def tick(instance: dg.DagsterInstance, runtime: PipelineRuntime) -> str:
+    context = dg.build_sensor_context(
+        instance=instance, definitions=build_definitions(resources={"pipeline": runtime})
+    )
+    result = run_failures(context, pipeline=runtime)
+    assert isinstance(result, dg.SkipReason)
+    return result.skip_message or ""
+
+
+def execute(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, scene_id: str, **config: Any
+) -> str:
+    """Run the frames job on one scene of the film, as the UI would."""
+    key = f"film/{scene_id}"
+    instance.add_dynamic_partitions("scenes", [key])
+    job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("frames")
+    result = job.execute_in_process(
+        partition_key=key,
+        instance=instance,
+        raise_on_error=False,
+        tags={"scene_pipeline/project": "film"},
+        run_config={"ops": {"stream_frames": {"config": config}}},
+    )
+    assert not result.success
+    return result.run_id
+
+
+def failed_run(instance: dg.DagsterInstance, job: str = "frames", **tags: str) -> str:
+    """A run that Dagster took for failed, without a word from any op."""
+    instance.add_dynamic_partitions("scenes", ["film/scene_1"])
+    run = instance.create_run_for_job(
+        build_definitions().resolve_job_def(job),
+        tags={"dagster/partition": "film/scene_1", "scene_pipeline/project": "film", **tags},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    instance.report_run_failed(run, "The process that executed this run is gone.")
+    return run.run_id
+
+
+def test_a_failed_scene_is_told_and_its_run_is_not_told_again(
+    instance: dg.DagsterInstance,
+    studio: Studio,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+) -> None:
+    studio.bring(film(["Dawn"]))
+    priced = replace(
+        told, settings=told.settings.model_copy(update={"fal_key": "x", "provider": "fal"})
+    )
+    run_id = execute(instance, priced, "scene_1", max_cost_usd=0)
+    studio.sql("UPDATE alerts SET due_at = now()")
+
+    messages = [tick(instance, told) for _ in range(3)]
+
+    assert messages[0] == "Told 1 messages to the webhook."
+    assert messages[1:] == ["Nothing to tell."] * 2
+    [text] = receiver.texts
+    assert "film" in text
+    assert "scene_1" in text
+    [row] = studio.sql("SELECT outcome FROM alerts WHERE fingerprint = %s", f"run:{run_id}")
+    assert row["outcome"] == "outdated"
+
+
+def test_a_failure_that_never_reached_the_ledger_is_told_once_a_day(
+    instance: dg.DagsterInstance,
+    studio: Studio,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+) -> None:
+    """The provider needs a key and has none: there is nothing to note it on."""
+    studio.bring(film(["Dawn"]))
+
+    for _ in range(2):
+        execute(instance, told, "scene_1", provider="fal")
+        tick(instance, told)
+
+    [text] = receiver.texts
+    assert text.startswith("Failed: film [fal_key_missing]")
+    assert "scene_1" in text
+    assert "Set FAL_KEY" in text
+
+
+def test_a_run_that_failed_as_a_whole_is_told_once(
+    instance: dg.DagsterInstance,
+    studio: Studio,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+) -> None:
+    run_id = execute(instance, told, "scene_1")  # there is no such project
+
+    for _ in range(3):
+        tick(instance, told)
+
+    [text] = receiver.texts
+    assert text.startswith("Run failed [run_failed]")
+    assert run_id in text
+    assert "film" in text  # in the error's own words
+    assert studio.sql("SELECT count(*) AS n FROM alerts")[0]["n"] == 1
+
+
+def test_a_run_whose_process_died_is_told_unless_it_is_launched_again(
+    instance: dg.DagsterInstance,
+    studio: Studio,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+) -> None:
+    studio.bring(film(["Dawn"]))
+    retried = failed_run(instance)
+    assert instance.get_run_by_id(retried).tags["dagster/will_retry"] == "true"  # type: ignore[union-attr]
+    final = failed_run(instance, **{"dagster/max_retries": "0"})
+
+    tick(instance, told)
+
+    [text] = receiver.texts
+    assert "Run failed: film [run_failed]" in text
+    assert "The process that executed this run is gone." in text
+    assert final in text
+    assert retried not in text
+
+
+def test_another_code_locations_runs_are_not_ours(
+    instance: dg.DagsterInstance, told: PipelineRuntime, receiver: WebhookReceiver
+) -> None:
+    @dg.op
+    def fails() -> None:
+        raise RuntimeError
+
+    @dg.job(name="somebody_elses")
+    def other() -> None:
+        fails()
+
+    other.execute_in_process(instance=instance, raise_on_error=False)
+
+    assert tick(instance, told) == "Nothing to tell."
+    assert receiver.posts == []
+
+
+def test_many_failed_runs_share_messages_and_a_look_is_bounded(
+    instance: dg.DagsterInstance,
+    studio: Studio,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failed_runs, "MAX_RUNS_PER_LOOK", 3)
+    studio.bring(film(["Dawn"]))
+    run_ids = [failed_run(instance, **{"dagster/max_retries": "0"}) for _ in range(7)]
+
+    for _ in range(4):
+        tick(instance, told)
+
+    assert len(receiver.posts) == 3
+    assert sorted(row["run_id"] for row in studio.sql("SELECT run_id FROM alerts")) == sorted(
+        run_ids
+    )
+
+
+def test_a_look_that_died_is_taken_up_by_the_next(
+    instance: dg.DagsterInstance,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed_run(instance, **{"dagster/max_retries": "0"})
+    with monkeypatch.context() as patch:
+        patch.setattr(failed_runs, "_judge", None)
+        with pytest.raises(TypeError):
+            tick(instance, told)
+
+    tick(instance, told)
+
+    assert len(receiver.posts) == 1
+
+
+def test_a_database_that_cannot_be_read_fails_the_tick(
+    instance: dg.DagsterInstance, told: PipelineRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "POOL_TIMEOUT_SECONDS", 1.0)
+    gone = PipelineRuntime(told.settings, "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1")
+
+    with pytest.raises(psycopg.OperationalError):
+        tick(instance, gone)
+
+
+def test_a_webhook_that_cannot_be_used_fails_the_tick_and_loses_nothing(
+    instance: dg.DagsterInstance, studio: Studio, told: PipelineRuntime, receiver: WebhookReceiver
+) -> None:
+    failed_run(instance, **{"dagster/max_retries": "0"})
+    wrong = load_settings(alert_webhook_url="http://hooks.example/secret")
+
+    with pytest.raises(ConfigurationError):
+        tick(instance, PipelineRuntime(wrong, studio.database_url))
+    tick(instance, told)
+
+    assert len(receiver.posts) == 1
+
+
+def test_without_a_webhook_the_log_is_told(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime
+) -> None:
+    failed_run(instance, **{"dagster/max_retries": "0"})
+
+    assert tick(instance, runtime) == "Told 1 messages to the log."
+    assert tick(instance, runtime) == "Nothing to tell."
+
+
+def test_the_sensor_is_on_by_default_since_it_spends_nothing() -> None:
+    assert run_failures.default_status is dg.DefaultSensorStatus.RUNNING
+    assert "spends nothing" in (run_failures.description or "")

@@ -1,0 +1,171 @@
+"""What was begun is finished, by nobody else than one, and not what was given up on purpose."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from uuid import UUID
+
+import dagster as dg
+import psycopg
+import pytest
+
+from scene_pipeline.database.due import UnfinishedGeneration
+from scene_pipeline.database.rows import GenerationState
+from scene_pipeline.defs.sensors.unfinished_generations import unfinished_generations
+from scene_pipeline.errors import SceneError
+from scene_pipeline.pipeline.due_generations import wait_after
+from scene_pipeline.pipeline.failpoints import arm
+from scene_pipeline_tests.defs.ticks import Daemon
+from scene_pipeline_tests.films import Studio, assert_invariants, film
+
+STATUS = dg.DagsterRunStatus
+
+
+@pytest.fixture(autouse=True)
+def _disarmed() -> Iterator[None]:
+    yield
+    arm(None)
+
+
+def begin(studio: Studio, place: str) -> None:
+    """Leave a generation open, as a run leaves it that dies at this place."""
+    studio.bring(film(["Dawn"]))
+    stopped = studio.settings.model_copy(update={"failpoint": f"{place}:raise"})
+    with suppress(SceneError):  # planning stops the whole run, the other places a scene
+        Studio(stopped, studio.database_url).run("scene_1")
+    arm(None)
+    make_due(studio)
+
+
+def make_due(studio: Studio) -> None:
+    studio.sql("UPDATE generations SET take_up_at = now() - interval '1 second'")
+
+
+def state(studio: Studio) -> str:
+    [row] = studio.sql("SELECT state FROM generations")
+    return str(row["state"])
+
+
+@pytest.mark.parametrize("place", ["after_submitted", "after_completed", "after_stored"])
+def test_what_a_dead_run_left_is_finished(daemon: Daemon, studio: Studio, place: str) -> None:
+    begin(studio, place)
+    left = state(studio)
+
+    daemon.live(unfinished_generations)
+
+    assert left in ("submitted", "completed", "stored")
+    assert state(studio) == "published"
+    assert studio.start_frame("scene_1") is not None
+    assert_invariants(studio)
+
+
+def test_what_is_not_due_is_left_alone(daemon: Daemon, studio: Studio) -> None:
+    begin(studio, "after_submitted")
+    studio.sql("UPDATE generations SET take_up_at = now() + interval '1 day'")
+
+    assert daemon.tick(unfinished_generations) == []
+
+
+def test_a_generation_that_somebody_holds_is_left_to_him(daemon: Daemon, studio: Studio) -> None:
+    begin(studio, "after_submitted")
+    [row] = studio.sql("SELECT id FROM generations")
+    with psycopg.connect(studio.database_url, autocommit=True) as worker:
+        worker.execute(
+            "SELECT pg_advisory_lock(hashtextextended('generation:' || %s, 0))", (str(row["id"]),)
+        )
+        assert daemon.tick(unfinished_generations) == []
+
+    assert len(daemon.tick(unfinished_generations)) == 1
+
+
+def run_of(daemon: Daemon, studio: Studio, status: STATUS) -> dg.DagsterRun:
+    """Make the generation's run one that Dagster knows."""
+    daemon.instance.add_dynamic_partitions("scenes", ["film/scene_1"])
+    request = dg.RunRequest(run_key="a run", tags={"dagster/partition": "film/scene_1"})
+    run = daemon.create(request, status, **{"dagster/max_retries": "0"})
+    studio.sql("UPDATE generations SET run_id = %s", run.run_id)
+    return run
+
+
+def test_a_generation_waits_for_its_turn_in_an_active_run(daemon: Daemon, studio: Studio) -> None:
+    begin(studio, "after_submitted")
+    run = run_of(daemon, studio, STATUS.STARTED)
+
+    assert daemon.tick(unfinished_generations) == []
+    daemon.instance.report_run_failed(run)
+    make_due(studio)
+
+    assert len(daemon.tick(unfinished_generations)) == 1
+
+
+@pytest.mark.parametrize(("place", "expected"), [("after_plan", 0), ("after_submitted", 1)])
+def test_after_a_cancel_only_what_was_sent_is_finished(
+    daemon: Daemon, studio: Studio, place: str, expected: int
+) -> None:
+    begin(studio, place)
+    run_of(daemon, studio, STATUS.CANCELED)
+
+    assert len(daemon.tick(unfinished_generations)) == expected
+
+
+@pytest.mark.parametrize(("place", "expected"), [("after_plan", 0), ("after_submitted", 1)])
+def test_of_an_archived_project_only_what_was_sent_is_finished(
+    daemon: Daemon, studio: Studio, place: str, expected: int
+) -> None:
+    begin(studio, place)
+    studio.sql("UPDATE projects SET archived_at = now()")
+
+    requests = daemon.tick(unfinished_generations)
+    daemon.execute(requests)
+
+    assert len(requests) == expected
+    assert state(studio) == ("published" if expected else "planned")
+
+
+def test_a_tick_that_dies_after_its_commit_is_made_up_for(daemon: Daemon, studio: Studio) -> None:
+    begin(studio, "after_submitted")
+    arm("tick_after_launch:raise")
+    with pytest.raises(SceneError, match="tick_after_launch"):
+        daemon.tick(unfinished_generations)
+    arm(None)
+
+    daemon.live(unfinished_generations)
+
+    assert state(studio) == "published"
+    assert len(daemon.executed) == 1
+    assert_invariants(studio)
+
+
+def test_a_run_that_fails_again_is_followed_later(daemon: Daemon, studio: Studio) -> None:
+    begin(studio, "after_submitted")
+    [request] = daemon.tick(unfinished_generations)
+    daemon.create(request, STATUS.FAILURE)
+
+    assert daemon.tick(unfinished_generations) == []
+    make_due(studio)
+
+    [again] = daemon.tick(unfinished_generations)
+    assert again.run_key != request.run_key
+
+
+@pytest.mark.parametrize(
+    ("state", "error_code", "seconds"),
+    [
+        ("submitted", None, [30, 60, 120, 240, 480, 600, 600]),
+        ("submitting", "submit_ambiguous", [60, 120, 300, 600, 600]),
+        ("planned", "budget_exhausted", [600, 1200, 2400, 3600, 3600]),
+        ("planned", None, [30, 60, 120, 300, 600, 1800, 3600, 3600]),
+    ],
+)
+def test_waits_grow_up_to_a_bound(
+    state: GenerationState, error_code: str | None, seconds: list[int]
+) -> None:
+    waits = [
+        wait_after(
+            UnfinishedGeneration(
+                UUID(int=1), UUID(int=2), "film", "scene_1", state, None, error_code, attempts
+            )
+        ).total_seconds()
+        for attempts in range(len(seconds))
+    ]
+
+    assert waits == seconds
