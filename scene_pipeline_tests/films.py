@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
+from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import (
     FrameOrder,
     SceneOutcome,
@@ -17,9 +18,12 @@ from scene_pipeline.pipeline.orders import (
     StageDone,
     StreamEvent,
 )
-from scene_pipeline.pipeline.projects import ImportedProject, export_project, import_document
+from scene_pipeline.pipeline.projects.importing import (
+    ImportedProject,
+    export_project,
+    import_document,
+)
 from scene_pipeline.pipeline.services import Services, open_services
-from scene_pipeline.pipeline.stream import stream_frames
 from scene_pipeline.providers.base import ImageProvider
 from scene_pipeline.settings import Settings
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.database.session import in_database
-from scene_pipeline.pipeline.inbox import watch_inbox
-from scene_pipeline.pipeline.inbox_report import InboxReport
-from scene_pipeline.pipeline.inbox_setting import open_inbox
+from scene_pipeline.pipeline.inbox.report import InboxReport
+from scene_pipeline.pipeline.inbox.setting import open_inbox
+from scene_pipeline.pipeline.inbox.watch import watch_inbox
 from scene_pipeline_tests.films import Studio
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """`collect`: what lies in the store and is needed by nothing; removed only when asked.
 
-Belongs here: showing. Does not belong here: deciding what is garbage (`pipeline.collect`).
+Belongs here: showing. Does not belong here: deciding what is garbage (`pipeline.upkeep.collect`).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from scene_pipeline.database.collection import Amount
-    from scene_pipeline.pipeline.collect import CollectReport
+    from scene_pipeline.pipeline.upkeep.collect import CollectReport
 
 
 def collect_garbage(terminal: Terminal, *, apply: bool, delete_unknown: bool) -> int:
@@ -34,8 +34,8 @@ def collect_garbage(terminal: Terminal, *, apply: bool, delete_unknown: bool) ->
 async def _collect(
     settings: Settings, database_url: str, apply: bool, delete_unknown: bool
 ) -> "CollectReport":
-    from scene_pipeline.pipeline.collect import collect  # noqa: PLC0415  # where used
     from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.upkeep.collect import collect  # noqa: PLC0415  # where used
 
     async with open_services(settings, database_url) as services:
         return await collect(services, apply=apply, delete_unknown=delete_unknown)

@@ -22,8 +22,8 @@ from scene_pipeline.database.diagnosis import diagnose_database
 from scene_pipeline.egress import tls_context
 from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.findings import Finding
-from scene_pipeline.pipeline.inbox_setting import diagnose_inbox
-from scene_pipeline.pipeline.preview import check_settings
+from scene_pipeline.pipeline.inbox.setting import diagnose_inbox
+from scene_pipeline.pipeline.planning.preview import check_settings
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.diagnosis import diagnose_storage
 from scene_pipeline.storage.registry import build_store
@@ -137,8 +137,8 @@ def _way_out(settings: Settings) -> Finding:
 
 
 def _alerts(settings: Settings, is_tried: bool) -> Finding:
-    from scene_pipeline.pipeline.alert_text import TEST_MESSAGE  # noqa: PLC0415  # where used
-    from scene_pipeline.pipeline.alert_webhook import open_webhook  # noqa: PLC0415
+    from scene_pipeline.pipeline.alerts.text import TEST_MESSAGE  # noqa: PLC0415  # where used
+    from scene_pipeline.pipeline.alerts.webhook import open_webhook  # noqa: PLC0415
 
     try:
         webhook = open_webhook(settings)

@@ -1,6 +1,7 @@
 """`import` and `export`: documents in and out, without making frames.
 
-Belongs here: the two commands. Does not belong here: what importing means (`pipeline.projects`).
+Belongs here: the two commands. Does not belong here: what importing means
+(`pipeline.projects.importing`).
 """
 
 import os
@@ -19,9 +20,9 @@ from scene_pipeline.cli.terminal import (
     shown_path,
 )
 from scene_pipeline.cli.wording import plural
-from scene_pipeline.pipeline.preview import check_settings
-from scene_pipeline.pipeline.projects import ImportedProject, import_document
-from scene_pipeline.pipeline.projects import export_project as export_document
+from scene_pipeline.pipeline.planning.preview import check_settings
+from scene_pipeline.pipeline.projects.importing import ImportedProject, import_document
+from scene_pipeline.pipeline.projects.importing import export_project as export_document
 from scene_pipeline.settings import load_settings
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """`run --dry-run`: what would be done and why, what it would cost, and what is left to spend.
 
-Belongs here: showing a preview. Does not belong here: deciding (`pipeline.preview`), undoing (the
-preview's own transaction is rolled back).
+Belongs here: showing a preview. Does not belong here: deciding (`pipeline.planning.preview`),
+undoing (the preview's own transaction is rolled back).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from scene_pipeline.cli.tables import SceneTable
 from scene_pipeline.cli.terminal import Terminal, problem_json
 from scene_pipeline.cli.wording import style_of
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.preview import RunPreview, may_pay
+from scene_pipeline.pipeline.planning.preview import RunPreview, may_pay
 from scene_pipeline.scenes.table import prompts_table
 from scene_pipeline.settings import Settings
 

@@ -12,8 +12,8 @@ from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.cli.wording import dollars_of
 from scene_pipeline.database.budgets import BudgetState
 from scene_pipeline.pipeline.facts import micros, usd
-from scene_pipeline.pipeline.preview import may_pay
-from scene_pipeline.pipeline.survey import SurveyedScene
+from scene_pipeline.pipeline.planning.preview import may_pay
+from scene_pipeline.pipeline.planning.survey import SurveyedScene
 from scene_pipeline.providers.prices import Estimate
 
 

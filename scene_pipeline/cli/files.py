@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 from scene_pipeline.errors import ConfigurationError, DocumentError
-from scene_pipeline.pipeline.preview import DocumentSource
+from scene_pipeline.pipeline.planning.preview import DocumentSource
 from scene_pipeline.scenes.document import parse_document, read_document
 from scene_pipeline.scenes.json_text import MAX_DOCUMENT_BYTES
 

@@ -1,6 +1,6 @@
 """`heal`: pictures that are at their provider only come into the store.
 
-Belongs here: showing. Does not belong here: healing (`pipeline.heal`).
+Belongs here: showing. Does not belong here: healing (`pipeline.upkeep.heal`).
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from scene_pipeline.cli.wording import plural
 from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from scene_pipeline.pipeline.heal import HealReport
-    from scene_pipeline.pipeline.healer import HealedVersion
+    from scene_pipeline.pipeline.upkeep.heal import HealReport
+    from scene_pipeline.pipeline.upkeep.healer import HealedVersion
 
 _STYLES = {"healed": "green", "already": "green", "busy": "dim", "external": "yellow"}
 _FAILURES_SHOWN = 10
@@ -37,8 +37,8 @@ def heal_frames(terminal: Terminal, project_key: str | None) -> int:
 
 
 async def _heal(settings: Settings, database_url: str, project_key: str | None) -> "HealReport":
-    from scene_pipeline.pipeline.heal import heal  # noqa: PLC0415  # where used
     from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.upkeep.heal import heal  # noqa: PLC0415  # where used
 
     async with open_services(settings, database_url) as services:
         return await heal(services, project_key=project_key)

@@ -19,8 +19,8 @@ from scene_pipeline.cli.session import in_database
 from scene_pipeline.cli.terminal import Terminal
 from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.pipeline.orders import Failure, SceneOutcome, SceneRef
-from scene_pipeline.pipeline.preview import RunIntent, RunPreview
-from scene_pipeline.pipeline.survey import SurveyedScene
+from scene_pipeline.pipeline.planning.preview import RunIntent, RunPreview
+from scene_pipeline.pipeline.planning.survey import SurveyedScene
 from scene_pipeline.scenes.identity import scene_id_problem
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline.settings import Settings

@@ -1,6 +1,7 @@
 """`lock` and `unlock`: frames that are never replaced.
 
-Belongs here: telling what changed. Does not belong here: what a lock means (`pipeline.promotion`).
+Belongs here: telling what changed. Does not belong here: what a lock means
+(`pipeline.projects.promotion`).
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.cli.wording import plural
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.promotion import LockChange, set_scene_locks
+from scene_pipeline.pipeline.projects.promotion import LockChange, set_scene_locks
 from scene_pipeline.settings import load_settings
 
 if TYPE_CHECKING:

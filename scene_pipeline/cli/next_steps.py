@@ -10,7 +10,7 @@ from scene_pipeline.cli.dagster_home import shipped_file
 from scene_pipeline.cli.terminal import command
 from scene_pipeline.cli.up_record import read_running
 from scene_pipeline.pipeline.orders import SceneOutcome
-from scene_pipeline.pipeline.preview import RunPreview
+from scene_pipeline.pipeline.planning.preview import RunPreview
 from scene_pipeline.settings import Settings
 
 _NAMED_SCENES = 8

@@ -8,7 +8,7 @@ from typing import Any
 
 from scene_pipeline.cli.terminal import plain
 from scene_pipeline.database.waiting import OpenLaunch, WaitingRequest
-from scene_pipeline.pipeline.outlook import SceneOutlook
+from scene_pipeline.pipeline.planning.outlook import SceneOutlook
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets
 from scene_pipeline.settings import Settings
 

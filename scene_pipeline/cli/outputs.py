@@ -1,7 +1,7 @@
 """The files that a run leaves for people: the updated master JSON and the contact sheet.
 
 Belongs here: writing them below the project's data directory. Does not belong here: how they are
-made (`pipeline.projects`, `pipeline.storyboard`).
+made (`pipeline.projects.importing`, `pipeline.storyboard`).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from scene_pipeline.cli.session import in_database
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.database.storyboards import StoryboardRow, latest_storyboard
 from scene_pipeline.errors import StorageError
-from scene_pipeline.pipeline.projects import export_project
+from scene_pipeline.pipeline.projects.importing import export_project
 from scene_pipeline.scenes.identity import project_partition_key
 from scene_pipeline.settings import Settings
 from scene_pipeline.storage.registry import build_store

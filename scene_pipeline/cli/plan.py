@@ -1,6 +1,6 @@
 """`plan`: every scene's state, what happens to it by itself and on request, at what price.
 
-Belongs here: showing. Does not belong here: looking ahead (`pipeline.outlook`).
+Belongs here: showing. Does not belong here: looking ahead (`pipeline.planning.outlook`).
 
 Mode of operation: changes nothing and spends nothing; an edited document is looked at within a
 transaction that is rolled back.
@@ -32,8 +32,8 @@ from scene_pipeline.cli.tables import SceneTable
 from scene_pipeline.cli.terminal import Terminal, command, plain, problem_json
 from scene_pipeline.cli.wording import dollars_of, plural, spent_in_words, style_of
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.outlook import ProjectOutlook, SceneOutlook, look_ahead
-from scene_pipeline.pipeline.preview import expected_micros
+from scene_pipeline.pipeline.planning.outlook import ProjectOutlook, SceneOutlook, look_ahead
+from scene_pipeline.pipeline.planning.preview import expected_micros
 from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.scenes.planning import Action
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets

@@ -1,7 +1,7 @@
 """`project`: what is set of a project, and setting it.
 
 Belongs here: reading the options, showing. Does not belong here: what a setting means
-(`pipeline.project_settings`).
+(`pipeline.projects.settings`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from scene_pipeline.cli.tables import show_fields
 from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.wording import plural
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.project_settings import (
+from scene_pipeline.pipeline.projects.settings import (
     ProjectChange,
     change_project_settings,
     show_project_settings,

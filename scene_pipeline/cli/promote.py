@@ -1,6 +1,7 @@
 """`promote`: a person chooses which version of a scene is its frame.
 
-Belongs here: telling what it meant. Does not belong here: the choice itself (`pipeline.promotion`).
+Belongs here: telling what it meant. Does not belong here: the choice itself
+(`pipeline.projects.promotion`).
 """
 
 from typing import TYPE_CHECKING
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.promotion import Promotion
-from scene_pipeline.pipeline.promotion import promote as choose
+from scene_pipeline.pipeline.projects.promotion import Promotion
+from scene_pipeline.pipeline.projects.promotion import promote as choose
 from scene_pipeline.settings import load_settings
 
 if TYPE_CHECKING:

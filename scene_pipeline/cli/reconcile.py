@@ -1,6 +1,6 @@
 """`reconcile`: where documents, database and store disagree; repaired only when asked.
 
-Belongs here: showing. Does not belong here: what is drift (`pipeline.reconcile`).
+Belongs here: showing. Does not belong here: what is drift (`pipeline.upkeep.reconcile`).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from scene_pipeline.cli.wording import plural
 from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from scene_pipeline.pipeline.drift import Drift, ReconcileReport
+    from scene_pipeline.pipeline.upkeep.drift import Drift, ReconcileReport
 
 _STYLES = {"repaired": "green", "found": "yellow"}
 _DRIFTS_SHOWN = 50
@@ -41,8 +41,8 @@ def reconcile_projects(terminal: Terminal, project_key: str | None, *, apply: bo
 async def _reconcile(
     settings: Settings, database_url: str, project_key: str | None, apply: bool
 ) -> "ReconcileReport":
-    from scene_pipeline.pipeline.reconcile import reconcile  # noqa: PLC0415  # where used
     from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.upkeep.reconcile import reconcile  # noqa: PLC0415  # where used
 
     async with open_services(settings, database_url) as services:
         return await reconcile(services, project_key, apply=apply)

@@ -1,7 +1,7 @@
 """`regenerate`: ask for new versions, see the price first, and know who makes them.
 
 Belongs here: reading the wish, showing what it means. Does not belong here: what may be asked for
-(`pipeline.asking`), making the frames (a running `up`, or `run`).
+(`pipeline.planning.asking`), making the frames (a running `up`, or `run`).
 
 Mode of operation: one request per scene is written, or none at all; a running `up` takes them up
 by itself. With `--wait` they are carried out here, by the same path as `run`.
@@ -21,8 +21,8 @@ from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.up_record import RunningUp, read_running
 from scene_pipeline.cli.wording import plural, style_of
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.asking import Asked, AskedScene, Which, Wish, ask
 from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.planning.asking import Asked, AskedScene, Which, Wish, ask
 from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.scenes.overrides import RequestOverrides, read_overrides
 from scene_pipeline.settings import load_settings

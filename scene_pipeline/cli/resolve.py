@@ -1,7 +1,7 @@
 """`resolve`: a person decides about a request whose answer was lost.
 
 Belongs here: reading the decision, telling what it means. Does not belong here: the decision's
-effect (`pipeline.resolve`).
+effect (`pipeline.upkeep.resolve`).
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from scene_pipeline.cli.wording import dollars_of
 from scene_pipeline.database.ambiguity import Verdict
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.resolve import Resolution, resolve_lost_request
+from scene_pipeline.pipeline.upkeep.resolve import Resolution, resolve_lost_request
 from scene_pipeline.settings import load_settings
 
 if TYPE_CHECKING:

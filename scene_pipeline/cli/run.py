@@ -25,7 +25,7 @@ from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.terminal import Terminal, command
 from scene_pipeline.errors import ScenePipelineError, UsageError
 from scene_pipeline.pipeline.orders import UNFINISHED
-from scene_pipeline.pipeline.preview import (
+from scene_pipeline.pipeline.planning.preview import (
     DocumentSource,
     RunIntent,
     RunPreview,

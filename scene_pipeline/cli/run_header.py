@@ -13,7 +13,12 @@ from scene_pipeline.cli.terminal import Terminal, plain, problem_lines
 from scene_pipeline.cli.wording import budget_in_words, dollars, dollars_of, plural
 from scene_pipeline.database.budgets import BudgetState, CostTotals
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.preview import RunPreview, expected_micros, may_pay, working_scenes
+from scene_pipeline.pipeline.planning.preview import (
+    RunPreview,
+    expected_micros,
+    may_pay,
+    working_scenes,
+)
 from scene_pipeline.settings import Settings
 from scene_pipeline.storage.registry import build_store
 

@@ -25,10 +25,10 @@ from scene_pipeline.cli.wording import (
 )
 from scene_pipeline.database.budgets import BudgetState, read_budgets
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.outlook import ProjectOutlook, SceneOutlook, look_ahead
-from scene_pipeline.pipeline.overview import ProjectOverview, list_overviews
-from scene_pipeline.pipeline.preview import RunPreview, day_cap
+from scene_pipeline.pipeline.planning.outlook import ProjectOutlook, SceneOutlook, look_ahead
+from scene_pipeline.pipeline.planning.preview import RunPreview, day_cap
 from scene_pipeline.pipeline.prices import load_prices
+from scene_pipeline.pipeline.projects.overview import ProjectOverview, list_overviews
 from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from scene_pipeline.cli.up_record import RunningUp, claim, write_record
 from scene_pipeline.cli.up_words import START_SECONDS, announce, tell_running
 from scene_pipeline.database import embedded
 from scene_pipeline.errors import ScenePipelineError
-from scene_pipeline.pipeline.preview import check_settings
+from scene_pipeline.pipeline.planning.preview import check_settings
 from scene_pipeline.processes import start_ticks
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.registry import parse_storage_url

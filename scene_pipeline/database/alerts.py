@@ -5,7 +5,8 @@ of the schema) and settled after it was delivered, so that nothing is told that 
 nothing that happened is lost.
 
 Belongs here: writing, claiming and settling rows. Does not belong here: what an alert says
-(`pipeline.alert_text`), when and where it goes (`pipeline.alerts`, `pipeline.alert_webhook`).
+(`pipeline.alerts.text`), when and where it goes (`pipeline.alerts.delivery`,
+`pipeline.alerts.webhook`).
 """
 
 from collections.abc import Sequence

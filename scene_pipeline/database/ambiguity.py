@@ -4,8 +4,8 @@ The permission is data: `max_submits` above `submit_count` while the row is stil
 a policy or a person gives it, one submit at a time; the run that uses it has looked the lost
 request up once more, and its permission to send replaces one doubt by another in one transaction.
 
-Belongs here: those steps. Does not belong here: when they are due (`pipeline.reconciling`,
-`pipeline.resolve`).
+Belongs here: those steps. Does not belong here: when they are due (`pipeline.making.reconciling`,
+`pipeline.upkeep.resolve`).
 """
 
 from typing import Literal

@@ -1,7 +1,7 @@
 """Archived projects, as giving up their partition keys needs them.
 
 Belongs here: which are, and keeping one so for the length of a transaction. Does not belong here:
-archiving itself (`pipeline.project_settings`).
+archiving itself (`pipeline.projects.settings`).
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 The first picture's facts stand in the generation's own row, the others' in `generation_images`.
 Belongs here: those rows. Does not belong here: giving them versions (`versions`), fetching and
-storing (`pipeline.rehost`).
+storing (`pipeline.making.rehost`).
 """
 
 from collections.abc import Mapping

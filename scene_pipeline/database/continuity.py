@@ -1,7 +1,7 @@
 """Continuity groups in rows: who comes before whom, and which pictures a request was settled with.
 
 Belongs here: those questions and the one guarded write. Does not belong here: when a scene may go
-on (`pipeline.continuity`).
+on (`pipeline.making.continuity`).
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -1,6 +1,7 @@
 """Where document, rows and objects may disagree: read in pages, and the repairs of rows.
 
-Belongs here: SQL. Does not belong here: what is done about a disagreement (`pipeline.reconcile`).
+Belongs here: SQL. Does not belong here: what is done about a disagreement
+(`pipeline.upkeep.reconcile`).
 """
 
 from dataclasses import dataclass

@@ -3,7 +3,7 @@
 Only the database's clock is compared. An answer leaves out what an open launch holds already.
 
 Belongs here: the predicates and the updates that go with them. Does not belong here: what follows
-from an answer (`pipeline.due`).
+from an answer (`pipeline.due.launches`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """Versions whose pictures are at the provider only: recorded so, listed, and brought home.
 
 Belongs here: the statements. Does not belong here: when each is due again (`heal_times`), downloads
-and uploads (`pipeline.heal`).
+and uploads (`pipeline.upkeep.heal`).
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Files of the inbox as they were last looked at, and what is to be written beside them.
 
 Belongs here: the rows of `inbox_files`, and the lock that makes one tick at a time. Does not belong
-here: what a file says (`pipeline.inbox`) and where it lies (`pipeline.inbox_sources`).
+here: what a file says (`pipeline.inbox.watch`) and where it lies (`pipeline.inbox.sources`).
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -209,8 +209,8 @@ async def synchronise_scenes(
             ],
         )
         await conn.execute(
-            "UPDATE scenes SET retired_at = now(), wanted_at = NULL WHERE project_id = %s AND retired_at IS NULL"
-            " AND planned_revision < %s AND NOT scene_id = ANY(%s)",
+            "UPDATE scenes SET retired_at = now(), wanted_at = NULL WHERE project_id = %s"
+            " AND retired_at IS NULL AND planned_revision < %s AND NOT scene_id = ANY(%s)",
             (project_id, revision, [scene.scene_id for scene in scenes]),
         )
         await conn.execute(

@@ -1,7 +1,8 @@
 """Which version of a scene is the current one, and whether it may change: switching and locking.
 
 Belongs here: SQL under the lock of the scene's head row, which recording takes too. Does not belong
-here: whether a version may be chosen (`pipeline.promotion`), recording new ones (`recording`).
+here: whether a version may be chosen (`pipeline.projects.promotion`), recording new ones
+(`recording`).
 
 Order of locks: the project's row, then heads by scene id, then scenes. Recording waits for no
 project's row that is merely being updated, so that the two never wait for each other.

@@ -6,7 +6,7 @@ is asked again, under locks, in the transaction that gives it up; its object los
 is the collector's from then on.
 
 Belongs here: SQL. Does not belong here: in which order, how much, and the report
-(`pipeline.retain`).
+(`pipeline.upkeep.retain`).
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ killed process gives its slots back at once, and where the connection is lost, t
 right to post are lost together (`GenerationLocks.assert_held` is asked before every payment).
 
 Belongs here: taking a slot and giving it back. Does not belong here: waiting for one
-(`pipeline.slots`).
+(`pipeline.making.slots`).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The job that brings pictures home, and how its work is shown at the scenes.
 
-Belongs here: the op and its events. Does not belong here: healing (`pipeline.heal`) and when it is
-due (`sensors.external_images`).
+Belongs here: the op and its events. Does not belong here: healing (`pipeline.upkeep.heal`) and when
+it is due (`sensors.external_images`).
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from scene_pipeline.scenes.identity import partition_key
 
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection, VersionRow
-    from scene_pipeline.pipeline.healer import HealedVersion
+    from scene_pipeline.pipeline.upkeep.healer import HealedVersion
 
 HEALED_PER_RUN = 300
 """Versions that one run tries at most; what is left is due, so the next one goes on."""
@@ -48,7 +48,7 @@ def heal_external_images(
     context: dg.OpExecutionContext, config: HealConfig, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
     """Heal what expires first first, and show what was healed at its scenes."""
-    from scene_pipeline.pipeline.heal import heal  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.upkeep.heal import heal  # noqa: PLC0415  # heavy
 
     with at_work(context):
         report = with_services(

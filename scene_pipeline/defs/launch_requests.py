@@ -1,7 +1,7 @@
 """From wishes to run requests: what the sensors that launch frames have in common.
 
 Belongs here: asking the instance about runs and keys, cutting ranges, run requests and their tags.
-Does not belong here: what is due, and the model behind it (`pipeline.due`).
+Does not belong here: what is due, and the model behind it (`pipeline.due.launches`).
 
 A range never mixes keys that the instance has with keys that come with the tick: between the two
 another process may add its own. Should foreign keys come to lie within a range all the same, a run
@@ -26,7 +26,7 @@ from scene_pipeline.defs.partitions import (
     scenes,
 )
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline.pipeline.due import (
+from scene_pipeline.pipeline.due.launches import (
     LaunchedRun,
     RunFate,
     RunFates,

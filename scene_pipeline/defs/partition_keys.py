@@ -1,7 +1,7 @@
 """The partition keys of an instance, and what runs and backfills may still write to.
 
 Belongs here: asking the instance and taking keys away. Does not belong here: which keys may go
-(`pipeline.archive_plan`).
+(`pipeline.upkeep.archive_plan`).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import dagster as dg
 from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.partitions import PROJECTS_NAME, SCENES_NAME
-from scene_pipeline.pipeline.archive_plan import HeldKeys
+from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys
 
 # Tags that Dagster writes: what a run materializes.
 _PARTITION_TAG = "dagster/partition"
@@ -25,7 +25,7 @@ _ENDED_BACKFILLS = frozenset(
 
 
 class InstanceKeys:
-    """`pipeline.archive_plan.PartitionKeys` of a Dagster instance."""
+    """`pipeline.upkeep.archive_plan.PartitionKeys` of a Dagster instance."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
     from scene_pipeline.database.rows import Connection
-    from scene_pipeline.pipeline.background import BackgroundStream
-    from scene_pipeline.pipeline.inbox_report import InboxReport
+    from scene_pipeline.pipeline.inbox.report import InboxReport
+    from scene_pipeline.pipeline.making.background import BackgroundStream
     from scene_pipeline.pipeline.services import Services
     from scene_pipeline.pipeline.storyboard import StoryboardFacts
     from scene_pipeline.storage.s3_client import S3Patience
@@ -53,7 +53,7 @@ class PipelineRuntime:
 
     def open_stream(self, order: FrameOrder) -> "BackgroundStream":
         """Start working on an order in a thread with a loop of its own; close it when done."""
-        from scene_pipeline.pipeline.background import BackgroundStream  # noqa: PLC0415  # heavy
+        from scene_pipeline.pipeline.making.background import BackgroundStream  # noqa: PLC0415  # heavy
 
         return BackgroundStream(order, self.settings, self.database_url, store=self._store())
 
@@ -103,8 +103,8 @@ class PipelineRuntime:
 
     def watch_inbox(self) -> "InboxReport | None":
         """Import what is new in the inbox and write back what changed; None where none is set."""
-        from scene_pipeline.pipeline.inbox import watch_inbox  # noqa: PLC0415  # psycopg
-        from scene_pipeline.pipeline.inbox_setting import open_inbox  # noqa: PLC0415
+        from scene_pipeline.pipeline.inbox.setting import open_inbox  # noqa: PLC0415
+        from scene_pipeline.pipeline.inbox.watch import watch_inbox  # noqa: PLC0415  # psycopg
 
         source = open_inbox(self.settings, self._s3_client)
         if source is None:

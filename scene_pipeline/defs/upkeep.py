@@ -60,7 +60,7 @@ def reconcile_projects(
     pipeline: dg.ResourceParam[PipelineRuntime],
 ) -> dg.Output[None]:
     """Find where documents, rows and objects disagree, and repair what can be repaired safely."""
-    from scene_pipeline.pipeline.reconcile import reconcile  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.upkeep.reconcile import reconcile  # noqa: PLC0415  # heavy
 
     apply = pipeline.settings.reconcile_apply if config.apply is None else config.apply
     with at_work(context):
@@ -107,7 +107,7 @@ def collect_garbage(
     pipeline: dg.ResourceParam[PipelineRuntime],
 ) -> dg.Output[None]:
     """Find old versions and garbage, and remove them where that is switched on."""
-    from scene_pipeline.pipeline.collect import collect  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.upkeep.collect import collect  # noqa: PLC0415  # heavy
 
     apply = pipeline.settings.collect_apply if config.apply is None else config.apply
     with at_work(context):
@@ -143,7 +143,7 @@ def give_back_partition_keys(
     context: dg.OpExecutionContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.Output[None]:
     """Take the keys of archived projects away, as far as no run holds them."""
-    from scene_pipeline.pipeline.archive import give_back_keys  # noqa: PLC0415  # psycopg
+    from scene_pipeline.pipeline.upkeep.archive import give_back_keys  # noqa: PLC0415  # psycopg
 
     keys = InstanceKeys(context.instance)
     with at_work(context):

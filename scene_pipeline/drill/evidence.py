@@ -21,7 +21,7 @@ from scene_pipeline.drill.scenarios import Scenario
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import ImageError, StorageError
 from scene_pipeline.media.formats import CONTENT_TYPES, sniff
-from scene_pipeline.pipeline.projects import export_project
+from scene_pipeline.pipeline.projects.importing import export_project
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.prices import metered_cost_micros
 from scene_pipeline.storage.base import ObjectStore

@@ -31,10 +31,10 @@ from scene_pipeline.drill.scenarios import Scenario, Script
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.drill.verdicts import Verdict, judge
 from scene_pipeline.errors import StorageError
+from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, SceneRef
-from scene_pipeline.pipeline.projects import import_document
+from scene_pipeline.pipeline.projects.importing import import_document
 from scene_pipeline.pipeline.services import Services, open_services
-from scene_pipeline.pipeline.stream import stream_frames
 from scene_pipeline.providers.prices import Price
 from scene_pipeline.settings import Settings
 from scene_pipeline.storage.base import ObjectStore

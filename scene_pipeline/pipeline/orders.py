@@ -1,7 +1,7 @@
 """What the stream is asked for and what it tells: plain values shared by every door.
 
 Belongs here: the order, the events and the outcomes. Does not belong here: how they come about
-(`pipeline.stream`).
+(`pipeline.making.stream`).
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """What is to be done about a scene, decided from plain facts.
 
 Belongs here: the rules of *ensure* and *regenerate*. Does not belong here: reading the facts and
-carrying the decision out (`pipeline.plan`).
+carrying the decision out (`pipeline.planning.plan`).
 """
 
 from collections.abc import Sequence

@@ -11,9 +11,9 @@ import pytest
 import trustme
 
 from scene_pipeline.errors import ConfigurationError
-from scene_pipeline.pipeline import alert_webhook
-from scene_pipeline.pipeline.alert_text import Message
-from scene_pipeline.pipeline.alert_webhook import AlertWebhook, PostResult, open_webhook
+from scene_pipeline.pipeline.alerts import webhook as alert_webhook
+from scene_pipeline.pipeline.alerts.text import Message
+from scene_pipeline.pipeline.alerts.webhook import AlertWebhook, PostResult, open_webhook
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.standins.hostile_http import HostileServer, Line, Script, answer, redirect
 from scene_pipeline_tests.standins.webhook import SECRET, WebhookReceiver, webhook_receiver

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from scene_pipeline.errors import StorageError, UsageError
-from scene_pipeline.pipeline.inbox_folder import FolderInbox
-from scene_pipeline.pipeline.inbox_s3 import BucketInbox
-from scene_pipeline.pipeline.inbox_setting import IN_A_TICK, diagnose_inbox, open_inbox
-from scene_pipeline.pipeline.inbox_sources import NOT_OURS, Deadline, InboxEntry, InboxSource
+from scene_pipeline.pipeline.inbox.bucket import BucketInbox
+from scene_pipeline.pipeline.inbox.folder import FolderInbox
+from scene_pipeline.pipeline.inbox.setting import IN_A_TICK, diagnose_inbox, open_inbox
+from scene_pipeline.pipeline.inbox.sources import NOT_OURS, Deadline, InboxEntry, InboxSource
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.s3_client import build_s3_client
 from scene_pipeline_tests.inboxes import folder_of_nobody, unprivileged

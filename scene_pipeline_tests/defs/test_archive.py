@@ -12,8 +12,8 @@ from scene_pipeline.defs.launch import launch_frames, launch_storyboard
 from scene_pipeline.defs.partition_keys import InstanceKeys
 from scene_pipeline.defs.partitions import register_partitions
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline.pipeline.archive import ArchiveReport, give_back_keys
-from scene_pipeline.pipeline.archive_plan import HeldKeys
+from scene_pipeline.pipeline.upkeep.archive import ArchiveReport, give_back_keys
+from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 PROMPTS = ["A lighthouse", "A storm", "A kitchen"]

@@ -11,7 +11,7 @@ from scene_pipeline.database.launches import close_launch
 from scene_pipeline.defs.sensors.regeneration_requests import regeneration_requests
 from scene_pipeline.defs.sensors.scene_changes import scene_changes
 from scene_pipeline.errors import SceneError
-from scene_pipeline.pipeline.due_requests import MAX_ATTEMPTS
+from scene_pipeline.pipeline.due.requests import MAX_ATTEMPTS
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline_tests.defs.ticks import Daemon
 from scene_pipeline_tests.films import Studio, assert_invariants, film

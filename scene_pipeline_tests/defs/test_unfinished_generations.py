@@ -12,7 +12,7 @@ from scene_pipeline.database.due import UnfinishedGeneration
 from scene_pipeline.database.rows import GenerationState
 from scene_pipeline.defs.sensors.unfinished_generations import unfinished_generations
 from scene_pipeline.errors import SceneError
-from scene_pipeline.pipeline.due_generations import wait_after
+from scene_pipeline.pipeline.due.generations import wait_after
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline_tests.defs.ticks import Daemon
 from scene_pipeline_tests.films import Studio, assert_invariants, film

@@ -59,7 +59,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expected state of recording",
-        "database/versions.py",
+        "database/recording.py",
         (("WHERE id = %s AND state = 'stored' FOR UPDATE", "WHERE id = %s FOR UPDATE"),),
         (f"{GUARDS}::test_a_generation_is_recorded_once_by_many_recorders",),
     ),

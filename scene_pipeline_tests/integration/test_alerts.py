@@ -13,9 +13,9 @@ import pytest
 from scene_pipeline.database import alerts as outbox
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.database.session import in_database
-from scene_pipeline.pipeline.alert_text import Message
-from scene_pipeline.pipeline.alert_webhook import AlertWebhook, PostResult, open_webhook
-from scene_pipeline.pipeline.alerts import DeliveryReport, deliver_alerts, pause_seconds
+from scene_pipeline.pipeline.alerts.delivery import DeliveryReport, deliver_alerts, pause_seconds
+from scene_pipeline.pipeline.alerts.text import Message
+from scene_pipeline.pipeline.alerts.webhook import AlertWebhook, PostResult, open_webhook
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider

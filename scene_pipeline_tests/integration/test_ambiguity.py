@@ -16,8 +16,8 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import LedgerError, ScenePipelineError, UsageError
 from scene_pipeline.pipeline.orders import Failure
-from scene_pipeline.pipeline.resolve import Resolution, resolve_lost_request
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.upkeep.resolve import Resolution, resolve_lost_request
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_crashes import start_worker
 

@@ -13,8 +13,8 @@ from scene_pipeline.database.collection import Amount, mark_leftovers
 from scene_pipeline.database.promotion import promote_version
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.pipeline.failpoints import CANDIDATE_FAILPOINTS, arm
-from scene_pipeline.pipeline.reconcile import reconcile
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_heal import store_directory, store_down

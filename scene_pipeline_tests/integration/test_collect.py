@@ -12,9 +12,9 @@ import pytest
 
 from scene_pipeline.database import collection, objects, storyboards
 from scene_pipeline.errors import LedgerError
-from scene_pipeline.pipeline.collect import CollectReport, collect
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.storyboard import make_storyboard
+from scene_pipeline.pipeline.upkeep.collect import CollectReport, collect
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 DAY = timedelta(hours=24)

@@ -13,8 +13,8 @@ import pytest
 
 from scene_pipeline.database.generations import get_generation
 from scene_pipeline.errors import ProviderError
+from scene_pipeline.pipeline.making.references import request_hash_of
 from scene_pipeline.pipeline.orders import SceneProgress
-from scene_pipeline.pipeline.references import request_hash_of
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline.settings import load_settings

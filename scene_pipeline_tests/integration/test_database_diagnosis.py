@@ -31,7 +31,7 @@ def test_a_healthy_server_of_the_users_has_nothing_to_cure(database_url: str) ->
         "database server", "database schema", "database locks", "Dagster's database",
     ]  # fmt: skip
     assert all(found.is_ok and found.cure is None for found in findings.values())
-    assert findings["database schema"].detail == "Schema 0001, the newest."
+    assert findings["database schema"].detail == "Schema 0002, the newest."
     password = urlsplit(database_url).password
     assert not password or password not in repr(findings)
 

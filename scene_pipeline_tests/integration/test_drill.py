@@ -23,7 +23,7 @@ from scene_pipeline.drill.exercise import drill
 from scene_pipeline.drill.removal import Cleaned, clean
 from scene_pipeline.drill.scenarios import NAMES, choose
 from scene_pipeline.errors import NotFoundError, UsageError
-from scene_pipeline.pipeline.overview import ProjectOverview, list_overviews
+from scene_pipeline.pipeline.projects.overview import ProjectOverview, list_overviews
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.base import ObjectStore, StoredObject

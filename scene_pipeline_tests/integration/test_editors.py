@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 from scene_pipeline.database.publishing import Publication, publish
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import DocumentError, NotFoundError, UsageError
-from scene_pipeline.pipeline.documents import RevisedDocument, read_revision, save_document
+from scene_pipeline.pipeline.projects.documents import RevisedDocument, read_revision, save_document
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, film
 

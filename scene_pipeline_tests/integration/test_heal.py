@@ -15,8 +15,8 @@ from PIL import Image
 
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import NotFoundError
-from scene_pipeline.pipeline.heal import HealReport, heal
 from scene_pipeline.pipeline.services import open_services
+from scene_pipeline.pipeline.upkeep.heal import HealReport, heal
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS

@@ -11,7 +11,7 @@ import pytest
 
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.pipeline.failpoints import HEAL_FAILPOINTS
-from scene_pipeline.pipeline.heal import HealReport, heal
+from scene_pipeline.pipeline.upkeep.heal import HealReport, heal
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_heal import heal_now, run_with_store_down, store_down
 from scene_pipeline_tests.standins.postgres import wait_until

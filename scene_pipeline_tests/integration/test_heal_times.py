@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from scene_pipeline.database.heal_times import due_state
 from scene_pipeline.drill.standin.server import FalStandIn
-from scene_pipeline.pipeline.heal import HealReport, heal
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.upkeep.heal import HealReport, heal
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_heal import run_with_store_down, store_down
 

@@ -6,9 +6,9 @@ import pytest
 
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.failpoints import arm
-from scene_pipeline.pipeline.overview import list_overviews
-from scene_pipeline.pipeline.preview import RunIntent, RunPreview, prepare_run
-from scene_pipeline.pipeline.project_settings import ProjectChange, change_project_settings
+from scene_pipeline.pipeline.planning.preview import RunIntent, RunPreview, prepare_run
+from scene_pipeline.pipeline.projects.overview import list_overviews
+from scene_pipeline.pipeline.projects.settings import ProjectChange, change_project_settings
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 

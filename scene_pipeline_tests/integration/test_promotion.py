@@ -9,7 +9,12 @@ from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.orders import StageDone
-from scene_pipeline.pipeline.promotion import LockChange, Promotion, promote, set_scene_locks
+from scene_pipeline.pipeline.projects.promotion import (
+    LockChange,
+    Promotion,
+    promote,
+    set_scene_locks,
+)
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 

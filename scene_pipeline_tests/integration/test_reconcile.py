@@ -6,8 +6,8 @@ import pytest
 
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import NotFoundError
-from scene_pipeline.pipeline.drift import ReconcileReport
-from scene_pipeline.pipeline.reconcile import reconcile
+from scene_pipeline.pipeline.upkeep.drift import ReconcileReport
+from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_heal import (

@@ -14,10 +14,10 @@ import pytest
 from scene_pipeline.database import objects
 from scene_pipeline.database.retention import RetentionRule, give_up, old_versions
 from scene_pipeline.database.rows import Connection
-from scene_pipeline.pipeline.collect import CollectReport, collect
-from scene_pipeline.pipeline.reconcile import reconcile
-from scene_pipeline.pipeline.retain import RetainReport, retain
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.upkeep.collect import CollectReport, collect
+from scene_pipeline.pipeline.upkeep.reconcile import reconcile
+from scene_pipeline.pipeline.upkeep.retain import RetainReport, retain
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 STRICT = RetentionRule(keep_versions=1, keep_days=0)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from scene_pipeline.errors import SceneError
-from scene_pipeline.pipeline.collect import collect
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider

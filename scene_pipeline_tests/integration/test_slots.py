@@ -15,9 +15,9 @@ from scene_pipeline.database.locks import LOCK_LOST, GenerationLocks
 from scene_pipeline.database.slots import ProviderSlots
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import LedgerError
+from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, SceneProgress, SceneRef
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.stream import stream_frames
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_continuity import studio_with

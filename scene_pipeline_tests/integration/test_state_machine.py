@@ -24,11 +24,11 @@ from scene_pipeline.database.promotion import promote_version
 from scene_pipeline.database.publishing import Publication, publish
 from scene_pipeline.database.versions import list_versions
 from scene_pipeline.errors import LedgerError, SceneError
-from scene_pipeline.pipeline.collect import collect
 from scene_pipeline.pipeline.failpoints import FAILPOINTS, arm
+from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, SceneOutcome, SceneRef
-from scene_pipeline.pipeline.projects import import_document
-from scene_pipeline.pipeline.stream import stream_frames
+from scene_pipeline.pipeline.projects.importing import import_document
+from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline_tests.films import film
 from scene_pipeline_tests.scene_model import Order, SceneModel
 from scene_pipeline_tests.stage import Stage, assert_invariants, looks_of, open_stage

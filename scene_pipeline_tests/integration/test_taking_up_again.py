@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, SceneRef, StageDone
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.stream import stream_frames
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.standins.scripted_provider import (

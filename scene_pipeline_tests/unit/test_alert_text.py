@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from scene_pipeline.database.alerts import AlertRow
-from scene_pipeline.pipeline.alert_text import NAMED_SCENES, clean, compose
+from scene_pipeline.pipeline.alerts.text import NAMED_SCENES, clean, compose
 
 ALERT = AlertRow(
     id=7,

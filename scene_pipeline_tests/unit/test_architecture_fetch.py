@@ -16,7 +16,7 @@ ALLOWED = {
     "media/proxy.py": {"httpcore"},
     "media/transport_errors.py": {"httpcore"},
     # posts alerts to the address that the settings name, by the fetcher's rules
-    "pipeline/alert_webhook.py": {"httpcore"},
+    "pipeline/alerts/webhook.py": {"httpcore"},
     # asks the address it would serve at whether another server of ours is there
     "api/server.py": {"http"},
     # asks the programs that it has just started whether they are up

@@ -3,7 +3,7 @@
 import pytest
 
 from scene_pipeline.database.archived import ArchivedProject
-from scene_pipeline.pipeline.archive_plan import HeldKeys, plan_archive
+from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys, plan_archive
 
 KEYS = ["old/s1", "film/s1", "old/s2", "gone/s1", "film/s2", "other%20one/s1"]
 

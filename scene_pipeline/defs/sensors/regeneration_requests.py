@@ -22,7 +22,7 @@ def regeneration_requests(
     (unknown or locked scenes, wishes that make no sense) is refused with its reason.
     """
     from scene_pipeline.defs.launch_requests import launch_due  # noqa: PLC0415  # psycopg
-    from scene_pipeline.pipeline.due_requests import requests  # noqa: PLC0415
+    from scene_pipeline.pipeline.due.requests import requests  # noqa: PLC0415
 
     return launch_due(
         context.instance,

@@ -30,8 +30,8 @@ def run_failures(
 
     At most 10 messages and less than 20 s per tick; what was cured meanwhile is not told.
     """
-    from scene_pipeline.pipeline.alert_webhook import open_webhook  # noqa: PLC0415  # heavy
-    from scene_pipeline.pipeline.alerts import deliver_alerts  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.alerts.delivery import deliver_alerts  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.alerts.webhook import open_webhook  # noqa: PLC0415  # heavy
 
     webhook = open_webhook(pipeline.settings)
     try:

@@ -23,7 +23,7 @@ def scene_changes(
     left alone for a while. Our own writing into documents starts nothing.
     """
     from scene_pipeline.defs.launch_requests import launch_due  # noqa: PLC0415  # psycopg
-    from scene_pipeline.pipeline.due_changes import changes  # noqa: PLC0415
+    from scene_pipeline.pipeline.due.changes import changes  # noqa: PLC0415
 
     return launch_due(
         context.instance,

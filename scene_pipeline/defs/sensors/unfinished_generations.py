@@ -27,7 +27,7 @@ def unfinished_generations(
     left alone.
     """
     from scene_pipeline.defs.launch_requests import launch_due  # noqa: PLC0415  # psycopg
-    from scene_pipeline.pipeline.due_generations import unfinished  # noqa: PLC0415
+    from scene_pipeline.pipeline.due.generations import unfinished  # noqa: PLC0415
 
     return launch_due(
         context.instance,

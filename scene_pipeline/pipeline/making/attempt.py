@@ -1,0 +1,187 @@
+"""One generation of a scene, from its lock to the document.
+
+Belongs here: the stages of one attempt, told as they are committed. Does not belong here: what
+follows from a rejected one, and a scene's outcome (`pipeline.making.scene_flow`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from scene_pipeline.database import generations, rungs
+from scene_pipeline.database.publishing import Publication, PublicationResult
+from scene_pipeline.database.rows import Generation
+from scene_pipeline.database.versions import version_of_generation
+from scene_pipeline.errors import LedgerError, SceneError
+from scene_pipeline.pipeline.facts import frame_facts, generation_facts, usd
+from scene_pipeline.pipeline.making import ladder
+from scene_pipeline.pipeline.making.external import external_note
+from scene_pipeline.pipeline.making.generate import generate
+from scene_pipeline.pipeline.making.publish import Publisher
+from scene_pipeline.pipeline.making.rehost import rehost
+from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
+from scene_pipeline.pipeline.orders import (
+    Failure,
+    FrameFacts,
+    SceneOutcome,
+    SceneStatus,
+    StageDone,
+)
+from scene_pipeline.pipeline.planning.scene_work import SceneWork
+
+ATTACH_POLL_SECONDS = 1.0
+
+
+async def attempt(
+    context: RunContext,
+    publisher: Publisher,
+    work: SceneWork,
+    generation: Generation,
+    voice: SceneVoice,
+) -> SceneOutcome:
+    """Take one generation as far as the selection goes, from wherever it stands.
+
+    Raises:
+        SceneError: It failed, or something else must come first.
+    """
+    async with _lock(context, generation, voice) as locked:
+        generation = locked
+        if locked.cost_micros is None or locked.run_id == context.order.run_id:
+            context.paid_here[work.ref].add(locked.id)
+        if generation.state in ("planned", "submitting", "submitted"):
+            generation = await generate(context, generation, voice)
+        _raise_failed(generation)
+        before = await rejected_before(context, generation)
+        facts = generation_facts(generation) | _ladder_facts(context, generation, before)
+        await context.tell(StageDone(work.ref, "generated_frame", facts))
+        if "scene_image" in context.order.stages and not generation.is_terminal:
+            generation = await rehost(context, generation, voice)
+        _raise_failed(generation)
+        frame = await _frame(context, generation)
+        cost_usd = await spent(context, work)
+        if frame is not None:
+            note = _external_note(generation, frame)
+            facts = {} if note is None else {"storage_note": note.message}
+            await context.tell(StageDone(work.ref, "scene_image", facts, frame))
+            if "scene_start_frame" in context.order.stages and generation.state == "recorded":
+                verdict = await _publish(publisher, generation, frame)
+                frame = await _frame(context, generation) or frame
+                if verdict not in ("written", "already"):
+                    return _superseded(work, frame, verdict, cost_usd)
+            if frame.is_current:
+                await context.tell(StageDone(work.ref, "scene_start_frame", {}, frame))
+    if generation.state == "superseded":
+        return _superseded(work, frame, "prompt_changed", cost_usd)
+    note = _external_note(generation, frame) or ladder.rescued_note(
+        context.services.settings, generation, before
+    )
+    # A picture that was taken over was made long ago.
+    status: SceneStatus = "generated" if generation.reused_image_id is None else "kept"
+    return SceneOutcome(work.ref, status, frame, note, cost_usd)
+
+
+async def rejected_before(context: RunContext, generation: Generation) -> list[Generation]:
+    """What was rejected before this rung, the first attempt first."""
+    if generation.rung == 0:
+        return []
+    async with context.services.pool.connection() as conn:
+        return await rungs.rungs_before(conn, generation)
+
+
+def _ladder_facts(
+    context: RunContext, generation: Generation, before: Sequence[Generation]
+) -> dict[str, Any]:
+    if not before:
+        return {}
+    return {"rung": generation.rung, "rejected": ladder.story(context.services.settings, before)}
+
+
+async def spent(context: RunContext, work: SceneWork) -> Decimal:
+    """What this run has spent on a scene, whatever came of it."""
+    paid = context.paid_here.get(work.ref)
+    if not paid:
+        return usd(0)
+    try:
+        async with context.services.pool.connection() as conn:
+            return usd(await rungs.spent_micros(conn, paid))
+    except psycopg.Error:
+        return usd(0)  # the ledger is what counts; this figure is only shown
+
+
+def _raise_failed(generation: Generation) -> None:
+    if generation.state == "failed":
+        raise SceneError(
+            generation.error_message or "The picture was rejected.",
+            code=generation.error_code,
+            next_action=generation.error_next_action,
+        )
+
+
+def _external_note(generation: Generation, frame: FrameFacts | None) -> Failure | None:
+    if frame is None or frame.storage_status == "stored":
+        return None
+    return external_note(generation.scene_id, generation.provider, generation.external_expires_at)
+
+
+async def _publish(
+    publisher: Publisher, generation: Generation, frame: FrameFacts
+) -> PublicationResult:
+    return await publisher.publish(
+        generation.project_id,
+        Publication(
+            generation_id=generation.id,
+            scene_id=generation.scene_id,
+            scene_prompt=generation.scene_prompt,
+            url=frame.url,
+            guard="prompt",
+        ),
+    )
+
+
+@asynccontextmanager
+async def _lock(
+    context: RunContext, generation: Generation, voice: SceneVoice
+) -> AsyncIterator[Generation]:
+    """Hold the generation's lock; where another run has it, wait for what that run makes of it."""
+    services = context.services
+    waited = 0.0
+    while not await context.locks.try_acquire(generation.id):
+        await voice.progress("waiting", "another run is working on this scene")
+        await services.sleep(ATTACH_POLL_SECONDS)
+        waited += ATTACH_POLL_SECONDS
+        if waited > services.settings.generation_timeout_seconds:
+            message = f"Another run holds scene {generation.scene_id} and does not finish it."
+            raise LedgerError(message, code="held_elsewhere", retryable=True)
+    try:
+        async with services.pool.connection() as conn:
+            fresh = await generations.get_generation(conn, generation.id)
+        yield fresh
+    finally:
+        # Shielded: a cancelled run must not leave its lock behind on a connection that lives on.
+        await asyncio.shield(context.locks.release(generation.id))
+
+
+async def _frame(context: RunContext, generation: Generation) -> FrameFacts | None:
+    async with context.services.pool.connection() as conn:
+        version = await version_of_generation(conn, generation.id)
+    return frame_facts(version) if version else None
+
+
+def _superseded(
+    work: SceneWork, frame: FrameFacts | None, verdict: str, cost_usd: Decimal
+) -> SceneOutcome:
+    what = {
+        "scene_gone": "was removed from the document",
+        "not_current": "got a newer frame",
+    }.get(verdict, "was edited")
+    failure = Failure(
+        code="superseded",
+        message=f"Scene {work.ref.scene_id} {what} while its frame was made; the frame is kept as"
+        " a version, and the document was left alone.",
+        next_action="Run again to make a frame for what the document says now.",
+    )
+    return SceneOutcome(work.ref, "stale", frame, failure, cost_usd)

@@ -1,0 +1,99 @@
+"""The stream: all scenes of a run at once, each told the moment a stage of it is done.
+
+A fixed number of workers take scenes from the plan and carry each from prompt to document; every
+stage has its own bound, and the queue of events is bounded too, so that memory depends on the
+bounds and not on the number of scenes. One bad scene ends as an outcome and holds nothing up. The
+scenes of a continuity group are one worker's, one after the other.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import psycopg
+
+from scene_pipeline.database.locks import GenerationLocks
+from scene_pipeline.errors import DatabaseError
+from scene_pipeline.pipeline.failpoints import failpoint
+from scene_pipeline.pipeline.making.continuity import units_of
+from scene_pipeline.pipeline.making.publish import Publisher
+from scene_pipeline.pipeline.making.run_context import RunContext
+from scene_pipeline.pipeline.making.scene_flow import run_scene
+from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
+from scene_pipeline.pipeline.planning.plan import plan_order
+from scene_pipeline.pipeline.planning.scene_work import SceneWork
+from scene_pipeline.pipeline.retrying import DatabasePatience
+from scene_pipeline.pipeline.services import Services
+
+EVENT_QUEUE_SIZE = 256
+"""Events that may wait for the reader before the stream itself waits."""
+
+
+async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator[StreamEvent]:
+    """Work on every scene of an order and tell what happens, in the order in which it happens.
+
+    Yields:
+        `StageDone` when a stage is committed, `SceneProgress` for live displays, and exactly one
+        `SceneOutcome` per scene.
+
+    Raises:
+        UsageError: The order cannot be planned; nothing was changed.
+    """
+    failpoint("before_plan")
+    units = await _plan(order, services)
+    failpoint("after_plan")
+    events: asyncio.Queue[StreamEvent | None] = asyncio.Queue(EVENT_QUEUE_SIZE)
+    async with GenerationLocks.connect(services.database_url) as locks:
+        context = RunContext.create(order, services, locks, events.put)
+
+        async def work_and_say_so() -> None:
+            try:
+                await _work_through(context, units)
+            except Exception:
+                await events.put(None)
+                raise
+            await events.put(None)
+
+        workers = asyncio.create_task(work_and_say_so())
+        try:
+            while (event := await events.get()) is not None:
+                yield event
+            await workers
+        finally:
+            workers.cancel()
+            await asyncio.gather(workers, return_exceptions=True)
+
+
+async def _plan(order: FrameOrder, services: Services) -> list[tuple[SceneWork, ...]]:
+    async def plan_units() -> list[tuple[SceneWork, ...]]:
+        return await units_of(services, await plan_order(order, services))
+
+    try:
+        return await DatabasePatience(services.sleep).carry_out(plan_units)
+    except psycopg.OperationalError as error:
+        message = f"The database stopped answering ({type(error).__name__}); nothing was begun."
+        raise DatabaseError(message) from error
+
+
+async def _work_through(context: RunContext, units: Sequence[Sequence[SceneWork]]) -> None:
+    settings = context.services.settings
+    publisher = Publisher(context.services)
+    waiting = iter(units)
+
+    async def worker() -> None:
+        for unit in waiting:
+            for work in unit:
+                await run_scene(context, publisher, work)
+
+    count = min(
+        len(units),
+        settings.generation_concurrency
+        + settings.download_concurrency
+        + settings.decode_workers
+        + settings.upload_concurrency,
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(worker())
+    finally:
+        await publisher.close()

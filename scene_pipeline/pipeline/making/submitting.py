@@ -1,0 +1,128 @@
+"""Sending a request that is paid for: permission first, then one POST, then the request id.
+
+The permission to pay is committed before the request is sent, and the request id before anything
+else happens. A crash between any two steps leaves a row that says how far it came.
+
+Belongs here: one submit. Does not belong here: what follows from it (`pipeline.making.generate`).
+"""
+
+from scene_pipeline.database import ambiguity, generations, ledger
+from scene_pipeline.database.rows import Generation
+from scene_pipeline.errors import BudgetError, LedgerError, SceneError
+from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.failpoints import failpoint
+from scene_pipeline.pipeline.making.run_context import RunContext, complete_request
+from scene_pipeline.pipeline.making.slots import PlaceAtProvider
+from scene_pipeline.providers.base import ImageProvider, ImageRequest, Submission
+
+
+async def submit(
+    context: RunContext,
+    provider: ImageProvider,
+    generation: Generation,
+    place: PlaceAtProvider,
+) -> Generation:
+    """Pay, for the first time or where another submit of a lost request is permitted.
+
+    Raises:
+        BlockedError: A cap, an unknown price or a full provider stand in the way; nothing was sent.
+        LedgerError: Another worker moved the row, or the lock is lost; nothing was sent.
+        ProviderError: It was refused, or whether it was accepted is unknown.
+        SceneError: A reference picture cannot be had; nothing was sent.
+    """
+    services = context.services
+    _refuse_unknown_price(context, provider, generation)
+    await place.take()
+    is_first = generation.state == "planned"
+    permit = ledger.permit_payment if is_first else ambiguity.permit_another_payment
+    async with context.submits:
+        if context.stopped_by is not None:
+            raise context.stopped_by
+        request = await _complete(context, generation)
+        async with services.pool.connection() as conn:
+            permitted = await permit(
+                conn, generation, context.caps(generation), context.order.run_id
+            )
+        if isinstance(permitted, ledger.PaymentRefused):
+            raise _budget_error(generation, permitted)
+        failpoint("after_permit")
+        # The last question before the request leaves: is it still ours to send?
+        await context.locks.assert_held(generation.id)
+        failpoint("before_post")
+        submission = await services.call(provider.submit, request)
+        failpoint("after_post")
+        submitted = await persist(context, permitted, submission)
+    failpoint("after_submitted")
+    return submitted
+
+
+async def _complete(context: RunContext, generation: Generation) -> ImageRequest:
+    """What is sent, reference pictures and all; in memory for as few scenes as submit at once."""
+    try:
+        return await complete_request(context.services, generation)
+    except SceneError as error:
+        await note(context, generation, error)
+        raise
+
+
+async def persist(
+    context: RunContext, generation: Generation, submission: Submission
+) -> Generation:
+    """Keep the request id: tried again through a restart, since it is paid for by now."""
+
+    async def write() -> Generation:
+        async with context.services.pool.connection() as conn:
+            return await ledger.mark_submitted(
+                conn,
+                generation,
+                request_id=submission.request_id,
+                status_url=submission.status_url,
+                response_url=submission.response_url,
+                cancel_url=submission.cancel_url,
+            )
+
+    try:
+        return await context.database.carry_out(write)
+    except LedgerError:
+        # The answer of an earlier COMMIT may have been lost.
+        known = await reread(context, generation)
+        if known.request_id != submission.request_id:
+            raise
+        return known
+
+
+async def note(context: RunContext, generation: Generation, error: SceneError) -> None:
+    """Keep the reason why a generation stays open."""
+    async with context.services.pool.connection() as conn:
+        await ledger.note_error(conn, generation, error)
+
+
+async def reread(context: RunContext, generation: Generation) -> Generation:
+    """The row as it is now."""
+    async with context.services.pool.connection() as conn:
+        return await generations.get_generation(conn, generation.id)
+
+
+def _refuse_unknown_price(
+    context: RunContext, provider: ImageProvider, generation: Generation
+) -> None:
+    known = provider.capabilities.is_free or generation.unit_price_usd is not None
+    if not known and not context.services.settings.allow_unknown_price:
+        message = f"The price of {generation.endpoint} is unknown, so no cap could hold it."
+        raise BudgetError(
+            message,
+            code="price_unknown",
+            next_action="Ask for it with `scene-pipeline prices --refresh`, choose a model of"
+            " `scene-pipeline prices`, or set SCENE_PIPELINE_ALLOW_UNKNOWN_PRICE=true.",
+        )
+
+
+def _budget_error(generation: Generation, refused: ledger.PaymentRefused) -> BudgetError:
+    budget = refused.budget
+    scope = {"run": "this run", "project": "the project", "day": f"the day {budget.period}"}
+    message = (
+        f"Scene {generation.scene_id} would cost about {usd(generation.estimated_micros):.4f} USD,"
+        f" but the cap of {scope[budget.scope]} is {usd(budget.cap_micros):.2f} USD, of which"
+        f" {usd(budget.spent_micros):.4f} is spent and {usd(budget.reserved_micros):.4f} reserved."
+    )
+    return BudgetError(message)

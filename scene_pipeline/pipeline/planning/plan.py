@@ -1,0 +1,224 @@
+"""Carries a survey's decisions into the ledger: every scene of an order becomes a piece of work.
+
+Planning pays nothing. It runs in one transaction per project, so that a run either knows all of its
+scenes or none.
+"""
+
+from dataclasses import replace
+from itertools import groupby
+from uuid import UUID
+
+from scene_pipeline.database import generations, intentions, requests
+from scene_pipeline.database.rows import Connection
+from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
+from scene_pipeline.pipeline.making.ladder import base_token
+from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
+from scene_pipeline.pipeline.planning.repetition import answer_of, go_on_with
+from scene_pipeline.pipeline.planning.reusing import reuse
+from scene_pipeline.pipeline.planning.scene_work import SceneWork, new_generation
+from scene_pipeline.pipeline.planning.survey import SurveyedScene, survey_project
+from scene_pipeline.pipeline.projects.settings import archived_failure
+from scene_pipeline.pipeline.services import Services
+from scene_pipeline.scenes.planning import PROJECT_ARCHIVED
+
+
+async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
+    """Plan every scene of an order.
+
+    Raises:
+        UsageError: A project or scene is unknown, or a document cannot be used; nothing is planned.
+    """
+    work: list[SceneWork] = []
+    by_project = groupby(sorted(order.scenes), key=lambda ref: ref.project_key)
+    for project_key, grouped in by_project:
+        refs = list(grouped)
+        async with services.pool.connection() as conn, conn.transaction():
+            survey = await survey_project(
+                conn,
+                services.settings,
+                services.prices,
+                project_key,
+                scene_ids=[ref.scene_id for ref in refs],
+                mode=order.mode,
+                refresh_stale=order.refresh_stale,
+                overrides=order.overrides,
+                skip_retired=True,
+            )
+            here = {scene.ref for scene in survey.scenes}
+            work.extend(_gone(ref, survey.project_id) for ref in refs if ref not in here)
+            may_pay = "generated_frame" in order.stages
+            work.extend(
+                [await _plan_scene(conn, order, scene, may_pay=may_pay) for scene in survey.scenes]
+            )
+    return work
+
+
+def _gone(ref: SceneRef, project_id: UUID) -> SceneWork:
+    """A scene that was removed between the order and its planning holds nothing else up."""
+    failure = Failure(
+        code="scene_gone",
+        message=f"Scene {ref.scene_id} is no longer in the document.",
+        next_action="Nothing is to be done; its frames are kept, and come back with it.",
+    )
+    return SceneWork(
+        ref=ref,
+        project_id=project_id,
+        action="invalid",
+        reason="it is no longer in the document",
+        generation=None,
+        current=None,
+        current_prompt=None,
+        prompt=None,
+        content_hash=None,
+        failure=failure,
+    )
+
+
+async def _plan_scene(
+    conn: Connection, order: FrameOrder, scene: SurveyedScene, *, may_pay: bool
+) -> SceneWork:
+    if scene.decision.action == "reuse" and scene.otherwise is not None and not may_pay:
+        scene = replace(scene, decision=scene.otherwise)
+    decision = scene.decision
+    work = SceneWork(
+        ref=scene.ref,
+        project_id=scene.state.project_id,
+        action=decision.action,
+        reason=decision.reason,
+        generation=None,
+        current=frame_facts(scene.current) if scene.current else None,
+        current_prompt=scene.current.scene_prompt if scene.current else None,
+        prompt=scene.prompt,
+        content_hash=scene.state.content_hash,
+        failure=_known_failure(scene),
+    )
+    if decision.action == "reuse":
+        reused = await reuse(conn, order, scene, work)
+        if reused is not None or scene.otherwise is None:
+            return reused or work
+        scene = replace(scene, decision=scene.otherwise, otherwise=None)
+        return await _plan_scene(conn, order, scene, may_pay=may_pay)
+    if decision.action == "resume":
+        planned = await _resume(conn, order, scene, work)
+    elif decision.action == "generate":
+        if not may_pay:
+            return _without_payment(work)
+        planned = await _generate(conn, order, scene, work)
+    else:
+        return work
+    answer = planned.generation
+    is_asked = answer is not None and base_token(answer.token) == order.token
+    if order.mode == "regenerate" and answer is not None and not is_asked:
+        await requests.keep_answer_of_order(conn, order.token, answer)
+    return planned
+
+
+def _known_failure(scene: SurveyedScene) -> Failure | None:
+    state = scene.state
+    if scene.decision.action == "invalid":
+        return Failure(
+            code=state.problem_code or "scene_invalid",
+            message=state.problem_message or f"Scene {state.scene_id} is not in the document.",
+            next_action="Correct the scene in the document and import it again.",
+        )
+    if scene.decision.code == PROJECT_ARCHIVED:
+        return archived_failure(scene.ref.project_key)
+    if scene.decision.action == "failed" and scene.problem is not None:
+        return scene.problem
+    if scene.decision.action == "failed":
+        return Failure(
+            code=state.error_code or "failed",
+            message=state.error_message or "The last attempt failed.",
+            next_action=state.error_next_action
+            or f"Ask for another picture: --regenerate --scene {state.scene_id}.",
+        )
+    return None
+
+
+def _without_payment(work: SceneWork) -> SceneWork:
+    if work.current is not None:
+        return replace(work, action="republish")
+    return replace(work, action="failed", failure=no_frame_failure(work.ref))
+
+
+async def _resume(
+    conn: Connection, order: FrameOrder, scene: SurveyedScene, work: SceneWork
+) -> SceneWork:
+    """Take the open generation up; one that is not sent yet follows the document's last word."""
+    generation = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
+    if generation is None:
+        return await _generate(conn, order, scene, work)
+    if generation.state == "planned" and scene.request is not None:
+        token = base_token(generation.token)
+        wanted = new_generation(order, scene, scene.request, token)
+        is_rung = generation.rung > 0  # it follows from a rejected one, and is repriced when due
+        if (
+            wanted.content_hash != generation.content_hash
+            if is_rung
+            else wanted.idempotency_key != generation.idempotency_key
+        ):
+            await intentions.abandon_unpaid(
+                conn, generation.id, "The scene or its settings changed before anything was sent."
+            )
+            if scene.otherwise is not None and await _nobody_asked(conn, work, token):
+                scene = replace(scene, decision=scene.otherwise, otherwise=None)
+                return await _plan_scene(conn, order, scene, may_pay=True)
+            return await _generate(conn, order, scene, work, token=token)
+        if not is_rung:
+            generation = await intentions.reprice_unsent(
+                conn,
+                generation,
+                estimated_micros=wanted.estimated_micros,
+                unit=wanted.unit,
+                unit_price_usd=wanted.unit_price_usd,
+            )
+    request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
+    if request is not None and request.generation_id is None and not request.overrides:
+        # What is under way answers it: one picture was asked for, and one is being paid. A request
+        # with wishes of its own waits for its turn.
+        await requests.claim_request(conn, request.id, generation.id)
+    return replace(work, generation=generation)
+
+
+async def _nobody_asked(conn: Connection, work: SceneWork, token: str) -> bool:
+    """Whether a generation was planned for want of a frame, and not because of a request."""
+    if token and not token.startswith("attempt:"):
+        return False
+    request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
+    return request is None
+
+
+async def _generate(
+    conn: Connection,
+    order: FrameOrder,
+    scene: SurveyedScene,
+    work: SceneWork,
+    *,
+    token: str | None = None,
+) -> SceneWork:
+    if scene.request is None:
+        return work
+    if token is None and order.mode == "regenerate":
+        answer = await answer_of(conn, order, work)
+        if answer is not None:
+            again = await go_on_with(conn, order, scene, work, answer)
+            if isinstance(again, SceneWork):
+                return again
+            return replace(work, action="generate", generation=again)
+    request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
+    if token is None:
+        token = f"request:{request.id}" if request is not None else order.token
+    new = new_generation(order, scene, scene.request, token)
+    generation = await intentions.plan_generation(conn, new)
+    if generation is None:
+        known = await generations.find_by_key(conn, new.idempotency_key)
+        if known is None:  # another worker opened one this instant: it satisfies the request
+            generation = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
+        else:
+            resolved = await go_on_with(conn, order, scene, work, known)
+            if isinstance(resolved, SceneWork):
+                return resolved
+            generation = resolved
+    if generation is not None and request is not None:
+        await requests.claim_request(conn, request.id, generation.id)
+    return replace(work, action="generate", generation=generation)
