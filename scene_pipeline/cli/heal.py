@@ -13,8 +13,8 @@ from scene_pipeline.cli.wording import plural
 from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from scene_pipeline.pipeline.keeping.healer import HealedVersion
     from scene_pipeline.pipeline.upkeep.heal import HealReport
-    from scene_pipeline.pipeline.upkeep.healer import HealedVersion
 
 _STYLES = {"healed": "green", "already": "green", "busy": "dim", "external": "yellow"}
 _FAILURES_SHOWN = 10

@@ -17,7 +17,7 @@ async def register_intent(
 
     Raises:
         LedgerError: code "object_collected": the key was used up; take another one
-            (`pipeline.making.frame_keys`).
+            (`pipeline.keeping.frame_keys`).
     """
     cursor = await conn.execute(
         "INSERT INTO storage_objects AS o (key, sha256, size_bytes, content_type)"

@@ -4,7 +4,7 @@ Between "this one was rejected" and "another one is due" a crash can therefore n
 left after it is an open generation like any other. The request that asked for the first one is
 answered by the last.
 
-Belongs here: those rows. Does not belong here: which attempt is next (`pipeline.making.ladder`).
+Belongs here: those rows. Does not belong here: which attempt is next (`pipeline.planning.ladder`).
 """
 
 from collections.abc import Collection, Mapping

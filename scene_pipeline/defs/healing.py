@@ -21,7 +21,7 @@ from scene_pipeline.scenes.identity import partition_key
 
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection, VersionRow
-    from scene_pipeline.pipeline.upkeep.healer import HealedVersion
+    from scene_pipeline.pipeline.keeping.healer import HealedVersion
 
 HEALED_PER_RUN = 300
 """Versions that one run tries at most; what is left is due, so the next one goes on."""

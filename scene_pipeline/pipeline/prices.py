@@ -12,7 +12,7 @@ from scene_pipeline.database.projects import list_projects, load_document
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.egress import tls_context
 from scene_pipeline.errors import ConfigurationError, UsageError
-from scene_pipeline.pipeline.planning.scene_rows import request_defaults
+from scene_pipeline.pipeline.projects.scene_rows import request_defaults
 from scene_pipeline.providers.prices import Price, PriceTable
 from scene_pipeline.scenes.document import ProjectDocument, read_document
 from scene_pipeline.scenes.requests import RequestDefaults, RequestOverrides, resolve_request

@@ -13,7 +13,7 @@ import pytest
 
 from scene_pipeline.database.generations import get_generation
 from scene_pipeline.errors import ProviderError
-from scene_pipeline.pipeline.making.references import request_hash_of
+from scene_pipeline.pipeline.keeping.references import request_hash_of
 from scene_pipeline.pipeline.orders import SceneProgress
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest

@@ -28,6 +28,8 @@ EXCEPTIONS = {
     # a command of this process assembles the code location anew, with its own resource
     ("defs.launch", "definitions"),
 }
+# The rooms within `pipeline`, likewise; what stands beside them is shared by all.
+USE_CASE_FLOORS = ("due", "inbox", "alerts", "upkeep", "making", "planning", "projects", "keeping")
 PURE_ROOM_IMPORTS = {"pydantic", "pandas", "jsonschema", "scene_pipeline"}
 
 
@@ -102,3 +104,16 @@ def test_the_pure_room_imports_no_world(path: Path) -> None:
 def test_dagster_reads_annotations_at_run_time() -> None:
     for path in (PACKAGE / "defs").glob("*.py"):
         assert "__future__" not in imports_of(path)
+
+
+@pytest.mark.parametrize("room", USE_CASE_FLOORS)
+def test_use_cases_import_down_their_own_floors(room: str) -> None:
+    above = set(USE_CASE_FLOORS[: USE_CASE_FLOORS.index(room)])
+    imported = {
+        name.split(".")[2]
+        for path in (PACKAGE / "pipeline" / room).glob("*.py")
+        for name in imports_of(path)
+        if name.startswith("scene_pipeline.pipeline.")
+    }
+    assert imported, f"pipeline.{room} is empty or has moved"
+    assert imported.isdisjoint(above)

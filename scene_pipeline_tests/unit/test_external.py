@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from scene_pipeline.errors import StorageError
-from scene_pipeline.pipeline.making.external import external_address, external_note
+from scene_pipeline.pipeline.keeping.external import external_address, external_note
 from scene_pipeline.scenes.planning import Standing, decide
 
 DOWN = StorageError("S3 bucket frames cannot be reached.", code="storage_unreachable")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.pipeline.making.ladder import Step, base_token, key_after, next_step
-from scene_pipeline.pipeline.making.references import is_reachable
+from scene_pipeline.pipeline.keeping.references import is_reachable
+from scene_pipeline.pipeline.planning.ladder import Step, base_token, key_after, next_step
 from scene_pipeline.settings import Settings, load_settings
 
 MODEL = ("fal", "fal-ai/flux/schnell")

@@ -22,9 +22,9 @@ from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import DocumentError, ScenePipelineError
 from scene_pipeline.pipeline.due.launches import SCENES_PER_TICK, DueScene, Wish, reason_of
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.planning.scene_rows import request_defaults, synchronise
 from scene_pipeline.pipeline.planning.survey import SurveyedScene, survey_project
 from scene_pipeline.pipeline.prices import load_prices
+from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.scenes.document import read_document
 from scene_pipeline.scenes.identity import project_key_problem, scene_id_problem

@@ -18,8 +18,7 @@ from scene_pipeline.database.rows import Generation
 from scene_pipeline.database.versions import version_of_generation
 from scene_pipeline.errors import LedgerError, SceneError
 from scene_pipeline.pipeline.facts import frame_facts, generation_facts, usd
-from scene_pipeline.pipeline.making import ladder
-from scene_pipeline.pipeline.making.external import external_note
+from scene_pipeline.pipeline.keeping.external import external_note
 from scene_pipeline.pipeline.making.generate import generate
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.rehost import rehost
@@ -31,6 +30,7 @@ from scene_pipeline.pipeline.orders import (
     SceneStatus,
     StageDone,
 )
+from scene_pipeline.pipeline.planning import ladder
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 
 ATTACH_POLL_SECONDS = 1.0

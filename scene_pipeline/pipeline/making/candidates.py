@@ -11,7 +11,8 @@ from scene_pipeline.database.candidates import Candidate
 from scene_pipeline.database.rows import Connection, Generation
 from scene_pipeline.errors import SceneError, StorageError
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.making.external import NO_OUTAGE
+from scene_pipeline.pipeline.keeping.external import NO_OUTAGE
+from scene_pipeline.pipeline.keeping.retrieve import Picture
 from scene_pipeline.pipeline.making.placing import (
     SeenPicture,
     is_lost,
@@ -19,7 +20,6 @@ from scene_pipeline.pipeline.making.placing import (
     place_picture,
     see_picture,
 )
-from scene_pipeline.pipeline.making.retrieve import Picture
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 
 

@@ -10,7 +10,7 @@ What came before is no part of a scene's content: a frame is *not* stale because
 was replaced. Whoever wants the rest of a group to follow asks for it.
 
 Belongs here: who waits for whom, and what is settled. Does not belong here: bytes and addresses
-(`pipeline.making.references`).
+(`pipeline.keeping.references`).
 """
 
 import time
@@ -23,8 +23,8 @@ from scene_pipeline.database.locks import is_worked_on
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import BlockedError
 from scene_pipeline.pipeline.failpoints import failpoint
+from scene_pipeline.pipeline.keeping.references import request_hash_of
 from scene_pipeline.pipeline.making.named_references import look_at_named, named_references
-from scene_pipeline.pipeline.making.references import request_hash_of
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.orders import SceneRef
 from scene_pipeline.pipeline.planning.scene_work import SceneWork

@@ -23,19 +23,14 @@ from scene_pipeline.errors import (
     ProviderError,
 )
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.making import ladder
+from scene_pipeline.pipeline.keeping.provider_request import image_request, submission_of
 from scene_pipeline.pipeline.making.continuity import settle
 from scene_pipeline.pipeline.making.polling import wait_until_completed
 from scene_pipeline.pipeline.making.reconciling import Found, NeverSent, PayAgain, look_up
-from scene_pipeline.pipeline.making.run_context import (
-    RunContext,
-    SceneVoice,
-    database_age_seconds,
-    image_request,
-    submission_of,
-)
+from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice, database_age_seconds
 from scene_pipeline.pipeline.making.slots import PlaceAtProvider
 from scene_pipeline.pipeline.making.submitting import note, persist, reread, submit
+from scene_pipeline.pipeline.planning import ladder
 from scene_pipeline.pipeline.retrying import backoff_seconds, with_retries
 from scene_pipeline.providers.base import GenerationResult, ImageProvider
 from scene_pipeline.providers.prices import metered_cost_micros

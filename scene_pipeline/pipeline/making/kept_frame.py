@@ -9,11 +9,11 @@ from uuid import UUID
 from scene_pipeline.database.publishing import Publication
 from scene_pipeline.database.versions import version_of_generation
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
+from scene_pipeline.pipeline.keeping.healer import Healer
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext
 from scene_pipeline.pipeline.orders import Failure, FrameFacts, SceneOutcome, Stage, StageDone
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
-from scene_pipeline.pipeline.upkeep.healer import Healer
 
 _FRAME_STAGES: tuple[Stage, ...] = ("scene_image", "scene_start_frame")
 

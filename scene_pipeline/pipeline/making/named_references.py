@@ -14,7 +14,7 @@ from typing import Any
 
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import FetchError, ProviderError
-from scene_pipeline.pipeline.making.references import is_reachable
+from scene_pipeline.pipeline.keeping.references import is_reachable
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageProvider

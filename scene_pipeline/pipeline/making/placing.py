@@ -13,15 +13,15 @@ from scene_pipeline.database.rows import Connection, Generation
 from scene_pipeline.errors import FetchError, ImageError, LedgerError, SceneError
 from scene_pipeline.media.images import InspectedImage
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.making.frame_keys import OBJECT_COLLECTED, intend_frame
-from scene_pipeline.pipeline.making.retrieve import (
+from scene_pipeline.pipeline.keeping.frame_keys import OBJECT_COLLECTED, intend_frame
+from scene_pipeline.pipeline.keeping.retrieve import (
     FetchedPicture,
     Picture,
     fetch_picture,
     inspect_picture,
 )
+from scene_pipeline.pipeline.keeping.uploads import upload
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
-from scene_pipeline.pipeline.making.uploads import upload
 from scene_pipeline.pipeline.retrying import with_retries
 
 DOWNLOAD_ATTEMPTS = 5

@@ -15,10 +15,10 @@ from scene_pipeline.database.recording import CheckedPicture, record_versions
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import ChargeVerdict, LedgerError, SceneError, StorageError
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.making import ladder
+from scene_pipeline.pipeline.keeping.external import external_address
+from scene_pipeline.pipeline.keeping.frame_keys import OBJECT_COLLECTED
+from scene_pipeline.pipeline.keeping.retrieve import Picture, pictures_of
 from scene_pipeline.pipeline.making.candidates import store_candidates
-from scene_pipeline.pipeline.making.external import external_address
-from scene_pipeline.pipeline.making.frame_keys import OBJECT_COLLECTED
 from scene_pipeline.pipeline.making.placing import (
     PLACE_ATTEMPTS,
     SeenPicture,
@@ -27,8 +27,8 @@ from scene_pipeline.pipeline.making.placing import (
     place_picture,
     see_picture,
 )
-from scene_pipeline.pipeline.making.retrieve import Picture, pictures_of
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
+from scene_pipeline.pipeline.planning import ladder
 
 
 async def rehost(context: RunContext, generation: Generation, voice: SceneVoice) -> Generation:

@@ -18,7 +18,6 @@ from scene_pipeline.pipeline.facts import (
     no_frame_failure,
     usd,
 )
-from scene_pipeline.pipeline.making import ladder
 from scene_pipeline.pipeline.making.attempt import attempt, rejected_before, spent
 from scene_pipeline.pipeline.making.kept_frame import keep
 from scene_pipeline.pipeline.making.publish import Publisher
@@ -28,6 +27,7 @@ from scene_pipeline.pipeline.orders import (
     SceneStatus,
     StageDone,
 )
+from scene_pipeline.pipeline.planning import ladder
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 
 

@@ -11,7 +11,8 @@ from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import BudgetError, LedgerError, SceneError
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.making.run_context import RunContext, complete_request
+from scene_pipeline.pipeline.keeping.provider_request import complete_request
+from scene_pipeline.pipeline.making.run_context import RunContext
 from scene_pipeline.pipeline.making.slots import PlaceAtProvider
 from scene_pipeline.providers.base import ImageProvider, ImageRequest, Submission
 

@@ -11,8 +11,8 @@ from uuid import UUID
 from scene_pipeline.database import generations, intentions, requests
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
-from scene_pipeline.pipeline.making.ladder import base_token
 from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
+from scene_pipeline.pipeline.planning.ladder import base_token
 from scene_pipeline.pipeline.planning.repetition import answer_of, go_on_with
 from scene_pipeline.pipeline.planning.reusing import reuse
 from scene_pipeline.pipeline.planning.scene_work import SceneWork, new_generation

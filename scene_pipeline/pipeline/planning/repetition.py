@@ -12,8 +12,8 @@ from scene_pipeline.database.rows import Connection, Generation, VersionRow
 from scene_pipeline.database.versions import version_of_generation
 from scene_pipeline.errors import LedgerError
 from scene_pipeline.pipeline.facts import frame_facts
-from scene_pipeline.pipeline.making.ladder import last_rung
 from scene_pipeline.pipeline.orders import Failure, FrameOrder
+from scene_pipeline.pipeline.planning.ladder import last_rung
 from scene_pipeline.pipeline.planning.scene_work import SceneWork, new_generation
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
 

@@ -14,9 +14,9 @@ from scene_pipeline.database.rows import Connection
 from scene_pipeline.database.versions import current_version
 from scene_pipeline.pipeline.facts import frame_facts
 from scene_pipeline.pipeline.orders import FrameOrder
-from scene_pipeline.pipeline.planning.scene_rows import content_parts
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
+from scene_pipeline.pipeline.projects.scene_rows import content_parts
 from scene_pipeline.scenes.hashes import idempotency_key
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from scene_pipeline.database.rows import Generation, NewGeneration
 from scene_pipeline.pipeline.orders import Failure, FrameFacts, FrameOrder, SceneRef
-from scene_pipeline.pipeline.planning.scene_rows import content_parts
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
+from scene_pipeline.pipeline.projects.scene_rows import content_parts
 from scene_pipeline.scenes.hashes import idempotency_key
 from scene_pipeline.scenes.identity import derive_seed, fixed_seed, next_seed
 from scene_pipeline.scenes.planning import Action

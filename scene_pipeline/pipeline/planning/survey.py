@@ -26,8 +26,8 @@ from scene_pipeline.errors import NotFoundError, UsageError
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.orders import Failure, Mode, SceneRef
 from scene_pipeline.pipeline.planning.reuse import find_identical, find_reusable, reusable_of
-from scene_pipeline.pipeline.planning.scene_rows import request_defaults, synchronise
 from scene_pipeline.pipeline.planning.standing import overridden, standing_of
+from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.providers.prices import Estimate, PriceTable
 from scene_pipeline.scenes.document import ProjectDocument, read_document
 from scene_pipeline.scenes.planning import Decision, Standing, decide

@@ -16,7 +16,7 @@ from scene_pipeline.database.projects import StoredDocument
 from scene_pipeline.database.rows import Connection, ProjectRow, VersionRow
 from scene_pipeline.database.versions import current_versions
 from scene_pipeline.errors import Problem, UsageError
-from scene_pipeline.pipeline.planning.scene_rows import request_defaults, synchronise
+from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.scenes.document import parse_document, read_document
 from scene_pipeline.scenes.hashes import canonical_json
 from scene_pipeline.scenes.identity import project_key_from_filename

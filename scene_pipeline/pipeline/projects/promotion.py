@@ -16,7 +16,7 @@ from scene_pipeline.database.publishing import Publication, publish
 from scene_pipeline.database.rows import Connection, ProjectRow, VersionRow
 from scene_pipeline.database.versions import list_versions
 from scene_pipeline.errors import NotFoundError, UsageError
-from scene_pipeline.pipeline.planning.scene_rows import request_defaults, synchronise
+from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.scenes.document import read_document
 from scene_pipeline.settings import Settings
 

@@ -7,8 +7,8 @@ from scene_pipeline.database.drift import VersionPlace
 from scene_pipeline.database.generations import get_generation
 from scene_pipeline.errors import FetchError, ImageError, SceneError, StorageError
 from scene_pipeline.pipeline.facts import failure_of
-from scene_pipeline.pipeline.making.retrieve import find_again, picture_of
-from scene_pipeline.pipeline.making.uploads import upload
+from scene_pipeline.pipeline.keeping.retrieve import find_again, picture_of
+from scene_pipeline.pipeline.keeping.uploads import upload
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.upkeep.drift import MAX_ROWS, PAGE_SIZE, ProjectCheck, Subject
 from scene_pipeline.storage.base import StoredObject

@@ -1,7 +1,7 @@
 """Heals what is at the providers only, in the order in which it expires.
 
 Belongs here: choosing, bounds, the report. Does not belong here: one version's healing
-(`pipeline.upkeep.healer`), recording a version as external (`pipeline.making.rehost`), other drift
+(`pipeline.keeping.healer`), recording a version as external (`pipeline.making.rehost`), other drift
 (`pipeline.upkeep.reconcile`), when to try again (`database.heal_times`).
 """
 
@@ -18,9 +18,9 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.errors import LedgerError
 from scene_pipeline.pipeline.facts import database_failure, failure_of
+from scene_pipeline.pipeline.keeping.healer import HealedVersion, Healer, HealStatus, told
 from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.upkeep.healer import HealedVersion, Healer, HealStatus, told
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from scene_pipeline.database.generations import find_by_key
 from scene_pipeline.database.rows import Connection, Generation
 from scene_pipeline.database.rungs import NewRung
 from scene_pipeline.errors import ConfigurationError, ProviderError
-from scene_pipeline.pipeline.making.references import request_hash_of
+from scene_pipeline.pipeline.keeping.references import request_hash_of
 from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.registry import PROVIDER_NAMES

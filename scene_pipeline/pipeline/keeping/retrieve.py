@@ -12,7 +12,7 @@ from typing import Any, Final
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import FetchError, ImageError, ProviderError
 from scene_pipeline.media.images import InspectedImage
-from scene_pipeline.pipeline.making.run_context import (
+from scene_pipeline.pipeline.keeping.provider_request import (
     complete_request,
     image_request,
     submission_of,

@@ -22,10 +22,10 @@ from scene_pipeline.errors import LedgerError, SceneError, StorageError
 from scene_pipeline.media.images import InspectedImage
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.making.external import NO_OUTAGE
-from scene_pipeline.pipeline.making.frame_keys import OBJECT_COLLECTED, intend_frame
-from scene_pipeline.pipeline.making.retrieve import Picture, find_again
-from scene_pipeline.pipeline.making.uploads import upload
+from scene_pipeline.pipeline.keeping.external import NO_OUTAGE
+from scene_pipeline.pipeline.keeping.frame_keys import OBJECT_COLLECTED, intend_frame
+from scene_pipeline.pipeline.keeping.retrieve import Picture, find_again
+from scene_pipeline.pipeline.keeping.uploads import upload
 from scene_pipeline.pipeline.orders import Failure, SceneRef
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
