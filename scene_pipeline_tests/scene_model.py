@@ -26,6 +26,8 @@ class Order:
     regenerate: bool = False
     token: str = ""
     refresh_stale: bool = False
+    suffix: str = ""
+    """Words that the order adds to every prompt."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +86,7 @@ class SceneModel:
     current: Row | None = None
     shown: int | None = None
     requests: list[Request] = field(default_factory=list)
+    is_locked: bool = False
     answers: dict[str, Row] = field(default_factory=dict)
     """What an order was answered by where that was made for another one, by the order's token."""
     _births: int = 0
@@ -120,7 +123,13 @@ class SceneModel:
         """Walk through one run."""
         yield "before_plan"
         planned = self._plan(order)
-        if order.regenerate and isinstance(planned, Row) and planned.token != order.token:
+        is_here = self.prompt is not None
+        if (
+            order.regenerate
+            and is_here
+            and isinstance(planned, Row)
+            and planned.token != order.token
+        ):
             self.answers[order.token] = planned
         yield "after_plan"
         if isinstance(planned, Row):
@@ -135,8 +144,11 @@ class SceneModel:
 
     def _plan(self, order: Order) -> Row | str:
         row = next((row for row in self.rows if row.state not in TERMINAL), None)
-        if row is not None:
-            return self._resume(order, row)
+        is_unsent = row is not None and row.state == "planned"
+        if row is not None and not (is_unsent and (self.prompt is None or self._is_kept())):
+            return row if self.prompt is None else self._resume(order, row)
+        if self.prompt is None or self._is_kept():
+            return "invalid" if self.prompt is None else self._keep_locked(row)
         if order.regenerate or self._oldest("pending") is not None:
             return self._generate(order)
         free = self._for_nothing()
@@ -146,23 +158,43 @@ class SceneModel:
             return "stale"
         return "failed" if self._has_failed_for_good() else self._generate(order)
 
+    def _is_kept(self) -> bool:
+        return self.is_locked and self.current is not None
+
+    def _keep_locked(self, unsent: Row | None) -> str:
+        """What was not sent before the lock came is given up, and who asked for it is told."""
+        if unsent is not None:
+            unsent.state = "abandoned"
+            self._finish_requests(unsent, "failed")
+        assert self.current is not None
+        return "kept" if self.shown == self.current.version else "republish"
+
     def _resume(self, order: Order, row: Row) -> Row | str:
         """Go on with what is open; what was never sent follows the last word."""
         claim = next((r for r in self.requests if r.row is row and r.state == "claimed"), None)
         wish = claim or self._oldest("pending")
-        suffix = wish.suffix if wish else ""
+        suffix = self._wishes_of(order, row) or (wish.suffix if wish else "")
         if row.state == "planned" and (row.prompt, row.suffix) != (self.prompt, suffix):
             row.state = "abandoned"
-            is_unasked = row.token == "" or row.token.startswith("attempt:")
-            if is_unasked and not order.regenerate and self._oldest("pending", "claimed") is None:
+            if (
+                _is_unasked(row)
+                and not order.regenerate
+                and self._oldest("pending", "claimed") is None
+            ):
                 free = self._for_nothing()
                 if free is not None:
                     return free
             return self._generate(order, token=row.token, suffix=suffix)
         oldest = self._oldest("pending", "claimed")
-        if oldest is not None and oldest.state == "pending" and not oldest.suffix:
+        is_plain = oldest is not None and oldest.state == "pending" and not oldest.suffix
+        if is_plain and oldest is not None and row.prompt == self.prompt:
             oldest.state, oldest.row = "claimed", row
         return row
+
+    def _wishes_of(self, order: Order, row: Row) -> str:
+        """What holds of the orders: the newest that says something, or what was asked for first."""
+        is_silent = not order.regenerate and self._oldest("pending") is None
+        return row.suffix if is_silent and not _is_unasked(row) else order.suffix
 
     def _for_nothing(self) -> str | None:
         """The current version where it is of what the document says, else the newest such."""
@@ -197,7 +229,7 @@ class SceneModel:
         if token is None:
             token = f"request:{request.id}" if request else order.token
         if suffix is None:
-            suffix = request.suffix if request else ""
+            suffix = order.suffix or (request.suffix if request else "")
         row = self._row(token, suffix) or self._new(token, suffix)
         planned = row if row.state == "planned" else self._again(order, row)
         if isinstance(planned, Row) and request is not None:
@@ -234,6 +266,12 @@ class SceneModel:
             return self._again(order, known) if known else self._new(token, row.suffix)
         if row.version is None or row.is_blank:
             return "failed"
+        now = self.current
+        if now is not None and (
+            (order.regenerate and row.state == "published")
+            or (now.prompt == self.prompt and now.age > row.age)
+        ):
+            return "republish"  # what came after it stays
         self.current = row
         return "republish"
 
@@ -276,6 +314,8 @@ class SceneModel:
         refusals = 0
         is_struck = False
         while row.state != "completed":
+            if row.state == "planned" and (row.prompt != self.prompt or self._is_kept()):
+                return "stale"  # it has changed since, and nothing is paid
             if row.state == "planned":
                 status = yield from self._submit(row, "none" if is_struck else fault)
                 is_struck = is_struck or fault in (
@@ -342,7 +382,7 @@ class SceneModel:
         if row.is_blank:
             return self._fail(row, "charged")
         is_late = any(other.age > row.age and not other.is_blank for other in self.frames)
-        if is_late or row.prompt != self.prompt:
+        if is_late or row.prompt != self.prompt or self._is_kept():
             row.state = "superseded"
             self._finish_requests(row, "done")
             return "stale"
@@ -358,3 +398,8 @@ class SceneModel:
         for request in self.requests:
             if request.row is row and request.state == "claimed":
                 request.state = state
+
+
+def _is_unasked(row: Row) -> bool:
+    """Whether it is a first frame, which is made for want of one."""
+    return row.token == "" or row.token.startswith("attempt:")

@@ -79,8 +79,8 @@ def _show(terminal: Terminal, imported: ImportedProject) -> None:
         terminal.say(line, style="yellow")
     for notice in imported.notices:
         terminal.say(plain(f"  {notice.message}"), style="dim")
-    terminal.say("Make the frames that are missing with:")
-    terminal.say(f"  {command('run', imported.key)}", style="cyan")
+    terminal.say("See what that means for its frames, and at what price, with:")
+    terminal.say(f"  {command('plan', imported.key)}", style="cyan")
 
 
 def export_project(project_key: str, output: Path | None, terminal: Terminal) -> int:

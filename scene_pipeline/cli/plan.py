@@ -35,7 +35,7 @@ from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.planning.outlook import ProjectOutlook, SceneOutlook, look_ahead
 from scene_pipeline.pipeline.planning.preview import expected_micros
 from scene_pipeline.pipeline.prices import load_prices
-from scene_pipeline.scenes.planning import Action
+from scene_pipeline.scenes.planning import FOREIGN_FRAME, Action
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets
 from scene_pipeline.settings import Settings, load_settings
 
@@ -93,7 +93,8 @@ def _show_scenes(terminal: Terminal, project: ProjectOutlook) -> None:
 
 
 def _by_itself(outlook: SceneOutlook) -> str:
-    words = _BY_ITSELF.get(outlook.scene.decision.action, "")
+    decision = outlook.scene.decision
+    words = "by `run`" if decision.code == FOREIGN_FRAME else _BY_ITSELF.get(decision.action, "")
     if outlook.refresh_at is not None:
         words += f" at {clock(outlook.refresh_at)}"
     price = expected_in_words(outlook.scene)

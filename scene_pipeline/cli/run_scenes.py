@@ -3,8 +3,10 @@
 Belongs here: showing. Does not belong here: finding them (`database.history`).
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
+from scene_pipeline.cli.dagster_home import prepare_dagster_home
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import Cell, show_filled_columns
 from scene_pipeline.cli.terminal import Terminal, plain
@@ -16,10 +18,10 @@ from scene_pipeline.database.history import (
 )
 from scene_pipeline.errors import NotFoundError
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.settings import load_settings
+from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from scene_pipeline.database.rows import Connection
+    from scene_pipeline.database.session import DatabaseUrls
 
 
 def show_run(
@@ -30,14 +32,12 @@ def show_run(
     Raises:
         NotFoundError: The ledger holds nothing of it.
     """
-
-    async def read(conn: "Connection") -> list[LedgerLine]:
+    settings = load_settings()
+    with open_databases(settings, terminal) as urls:
         if run_id is not None:
-            return await generations_of_run(conn, run_id)
-        return await generations_of_backfill(conn, backfill_id or "")
-
-    with open_databases(load_settings(), terminal) as urls:
-        lines = in_database(urls.application, read)
+            lines = in_database(urls.application, lambda conn: generations_of_run(conn, run_id))
+        else:
+            lines = _lines_of_backfill(settings, urls, backfill_id or "")
     name = f"run {run_id}" if run_id is not None else f"backfill {backfill_id}"
     if not lines:
         raise NotFoundError(
@@ -64,6 +64,26 @@ def show_run(
     words = f"{plural(len(lines), 'generation')} of {name}; {dollars_of(cost)} spent"
     terminal.say(plain(words), style="bold")
     return 0
+
+
+def _lines_of_backfill(
+    settings: Settings, urls: "DatabaseUrls", backfill_id: str
+) -> list[LedgerLine]:
+    """What answers a backfill; one that was executed again is answered by what the first asked."""
+
+    def read(name: str) -> list[LedgerLine]:
+        return in_database(urls.application, lambda conn: generations_of_backfill(conn, name))
+
+    lines = read(backfill_id)
+    if lines:
+        return lines
+    os.environ.update(prepare_dagster_home(settings, urls.dagster))
+    from scene_pipeline.defs.instance import open_instance  # noqa: PLC0415  # Dagster: seconds
+    from scene_pipeline.defs.run_order import first_backfill_id  # noqa: PLC0415
+
+    with open_instance() as instance:
+        first = first_backfill_id(instance, backfill_id)
+    return [] if first is None else read(first)
 
 
 def _cells(line: LedgerLine) -> dict[str, Cell]:

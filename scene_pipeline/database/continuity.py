@@ -102,6 +102,19 @@ async def are_present(conn: Connection, keys: Sequence[str]) -> bool:
     return row is not None and int(row["n"]) == len(set(keys))
 
 
+async def has_pictures(conn: Connection, project_id: UUID, of: Sequence[tuple[str, int]]) -> bool:
+    """Whether each of these versions, by scene and number, still has its picture somewhere."""
+    cursor = await conn.execute(
+        "SELECT count(*) AS n FROM scene_images i"
+        " JOIN unnest(%s::text[], %s::integer[]) AS o (scene_id, version)"
+        "  ON i.scene_id = o.scene_id AND i.version = o.version"
+        " WHERE i.project_id = %s AND i.storage_status <> 'removed'",
+        ([scene_id for scene_id, _ in of], [version for _, version in of], project_id),
+    )
+    row = await cursor.fetchone()
+    return row is not None and int(row["n"]) == len(of)
+
+
 async def picture_address(
     conn: Connection, project_id: UUID, scene_id: str, version: int
 ) -> tuple[str | None, str | None]:

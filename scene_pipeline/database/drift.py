@@ -156,6 +156,26 @@ async def keep_object(conn: Connection, key: str) -> bool:
     return cursor.rowcount == 1
 
 
+async def made_by(conn: Connection, generation_id: UUID, image_index: int) -> tuple[UUID, int]:
+    """The generation whose result names a version's picture, and its place in it.
+
+    A version that stands in for a new picture leads to the one that it was taken over from.
+    """
+    cursor = await conn.execute(
+        "WITH RECURSIVE line AS ("
+        " SELECT g.id, %(index)s::integer AS image_index, g.reused_image_id, 0 AS depth"
+        "  FROM generations g WHERE g.id = %(id)s"
+        " UNION ALL"
+        " SELECT g.id, i.image_index, g.reused_image_id, l.depth + 1 FROM line l"
+        "  JOIN scene_images i ON i.id = l.reused_image_id"
+        "  JOIN generations g ON g.id = i.generation_id)"
+        " SELECT id, image_index FROM line ORDER BY depth DESC LIMIT 1",
+        {"id": generation_id, "index": image_index},
+    )
+    row = await cursor.fetchone()
+    return (row["id"], row["image_index"]) if row else (generation_id, image_index)
+
+
 async def is_object_kept(conn: Connection, key: str) -> bool:
     """Whether an object's row says that it is there for good."""
     cursor = await conn.execute(

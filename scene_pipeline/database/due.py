@@ -184,16 +184,6 @@ async def due_requests(conn: Connection, limit: int) -> list[DueRequest]:
     return [DueRequest(**row) for row in await cursor.fetchall()]
 
 
-async def refuse_request(conn: Connection, request_id: int, code: str, message: str) -> bool:
-    """End a pending request that cannot be carried out; False where somebody else has it."""
-    cursor = await conn.execute(
-        "UPDATE regeneration_requests SET state = 'failed', finished_at = now(), error_code = %s,"
-        " error_message = %s WHERE id = %s AND state = 'pending' RETURNING 1",
-        (code, message, request_id),
-    )
-    return await cursor.fetchone() is not None
-
-
 async def count_requests(
     conn: Connection, request_ids: Sequence[int], waits: Sequence[timedelta]
 ) -> None:
@@ -216,7 +206,8 @@ async def count_requests(
 async def unfinished_generations(conn: Connection, limit: int) -> list[UnfinishedGeneration]:
     """Open generations that are due and whose lock nobody holds, the longest waiting first.
 
-    Where the project is archived only what is paid for, or may be, is finished.
+    Where the project is archived, or its document has the scene no more or not so that it can be
+    used, only what is paid for, or may be, is finished.
     """
     cursor = await conn.execute(
         "WITH held AS MATERIALIZED (SELECT (classid::bigint << 32) | objid::bigint AS key"
@@ -227,8 +218,8 @@ async def unfinished_generations(conn: Connection, limit: int) -> list[Unfinishe
         " FROM generations x JOIN projects p ON p.id = x.project_id"
         " JOIN scenes s ON s.project_id = x.project_id AND s.scene_id = x.scene_id"
         f" WHERE x.{OPEN}"
-        " AND x.take_up_at <= now() AND s.retired_at IS NULL AND s.problem_code IS NULL"
-        " AND (p.archived_at IS NULL OR x.state <> 'planned') AND NOT p.is_scratch"
+        " AND x.take_up_at <= now() AND NOT p.is_scratch AND (x.state <> 'planned'"
+        "   OR (s.retired_at IS NULL AND s.problem_code IS NULL AND p.archived_at IS NULL))"
         " AND hashtextextended('generation:' || x.id::text, 0) NOT IN (SELECT key FROM held)"
         f" AND {_NOT_LAUNCHED} ORDER BY x.take_up_at, x.id LIMIT %s",
         (limit,),

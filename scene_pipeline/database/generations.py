@@ -58,7 +58,8 @@ async def count_attempts(
     cursor = await conn.execute(
         "SELECT count(DISTINCT split_part(token, '#rung', 1)) AS n FROM generations"
         " WHERE project_id = %s AND scene_id = %s"
-        " AND content_hash = %s AND (token = '' OR token LIKE '#rung%%' OR token LIKE 'attempt:%%')"
+        " AND content_hash = %s AND (token = '' OR token LIKE '#rung%%' OR token LIKE 'attempt:%%'"
+        "  OR token LIKE 'instead:%%')"
         " AND state = 'failed' AND error_charge IS DISTINCT FROM 'not_charged'",
         (project_id, scene_id, content_hash),
     )

@@ -6,7 +6,7 @@ that follows (`ledger`).
 
 from dataclasses import fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -18,7 +18,7 @@ from scene_pipeline.database.rows import (
     NewGeneration,
 )
 
-_JSON_FIELDS = frozenset({"content", "parameters"})
+_JSON_FIELDS = frozenset({"content", "parameters", "overrides"})
 _NEW_NAMES = tuple(f.name for f in fields(NewGeneration))
 _INSERT = (
     f"INSERT INTO generations ({', '.join(_NEW_NAMES)})"
@@ -50,6 +50,48 @@ async def abandon_unpaid(conn: Connection, generation_id: UUID, reason: str) -> 
         (reason, generation_id),
     )
     return cursor.rowcount == 1
+
+
+async def wait_for_a_person(conn: Connection, generation_id: UUID) -> None:
+    """Keep a planned generation from being taken up by itself."""
+    await conn.execute(
+        "UPDATE generations SET take_up_at = 'infinity' WHERE id = %s AND state = 'planned'",
+        (generation_id,),
+    )
+
+
+Unwanted = Literal["removed", "edited", "locked", "archived"]
+"""Why what was planned is not to be paid any more."""
+
+
+async def why_unwanted(conn: Connection, generation: Generation) -> Unwanted | None:
+    """What has happened to a scene since its generation was planned, by the document itself.
+
+    Asked right before each payment: a scene may have waited for its turn for hours.
+    """
+    cursor = await conn.execute(
+        "SELECT p.archived_at IS NOT NULL AND NOT p.is_scratch AS is_archived,"
+        " jsonb_typeof(e.entry) IS DISTINCT FROM 'object' AS is_removed,"
+        " e.entry ->> 'scene_frame_prompt' IS DISTINCT FROM %(prompt)s AS is_edited,"
+        " s.locked AND EXISTS (SELECT 1 FROM scene_images i WHERE i.project_id = p.id"
+        "   AND i.scene_id = s.scene_id AND i.is_current) AS is_locked"
+        " FROM projects p JOIN scenes s ON s.project_id = p.id AND s.scene_id = %(scene)s,"
+        " LATERAL (SELECT scene_entry(p.master_json, s.scene_id) AS entry) e"
+        " WHERE p.id = %(project)s",
+        {
+            "prompt": generation.scene_prompt,
+            "scene": generation.scene_id,
+            "project": generation.project_id,
+        },
+    )
+    row = await cursor.fetchone()
+    if row is None or row["is_removed"]:
+        return "removed"
+    if row["is_edited"]:
+        return "edited"
+    if row["is_locked"]:
+        return "locked"
+    return "archived" if row["is_archived"] else None
 
 
 async def reprice_unsent(

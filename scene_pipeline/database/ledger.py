@@ -72,6 +72,8 @@ async def permit_payment(
             "UPDATE generations SET state = 'submitting', submitting_at = now(), run_id = %s,"
             " submit_count = submit_count + 1, error_code = NULL, error_message = NULL,"
             " error_next_action = NULL, error_retryable = NULL, error_charge = NULL,"
+            # However long it waited until now: a result can expire within minutes.
+            " take_up_at = now() + interval '15 seconds', take_up_attempts = 0,"
             " updated_at = now()"
             f" WHERE id = %s AND state = 'planned' AND submit_count < max_submits"
             f" RETURNING {GENERATION_COLUMNS}",

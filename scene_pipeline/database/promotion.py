@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from scene_pipeline.database.heal_times import LOST_CODES
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import LedgerError
 
@@ -157,12 +158,13 @@ async def set_locked(
     return frozenset([row["scene_id"] for row in await cursor.fetchall()])
 
 
-async def is_expired(conn: Connection, image_id: UUID) -> bool:
-    """Whether a version is at its provider only, and that one's address does not work any more."""
+async def is_gone(conn: Connection, image_id: UUID) -> bool:
+    """Whether a version's picture is not to be had: removed, or lost at its provider."""
     cursor = await conn.execute(
-        "SELECT 1 FROM scene_images WHERE id = %s AND storage_status = 'external'"
-        " AND external_expires_at <= now()",
-        (image_id,),
+        "SELECT 1 FROM scene_images i JOIN generations g ON g.id = i.generation_id"
+        " WHERE i.id = %s AND (i.storage_status = 'removed' OR (i.storage_status = 'external'"
+        "  AND (i.external_expires_at <= now() OR g.heal_error_code = ANY(%s))))",
+        (image_id, list(LOST_CODES)),
     )
     return await cursor.fetchone() is not None
 

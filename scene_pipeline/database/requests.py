@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from scene_pipeline.database.alerts import raise_alert
 from scene_pipeline.database.rows import Connection, Generation
 
 
@@ -108,6 +109,61 @@ async def keep_answer_of_order(conn: Connection, token: str, generation: Generat
 
 def _batch_of_order(token: str) -> str:
     return f"order:{token}"
+
+
+async def answer_without_payment(conn: Connection, request_id: int, *, is_failed: bool) -> None:
+    """Close a request for which nothing is made: what it asks for exists, or failed for good."""
+    await conn.execute(
+        "UPDATE regeneration_requests SET state = %s, finished_at = now()"
+        " WHERE id = %s AND state IN ('pending', 'claimed')",
+        ("failed" if is_failed else "done", request_id),
+    )
+
+
+async def refuse_requests(
+    conn: Connection,
+    request_ids: Sequence[int],
+    *,
+    code: str,
+    message: str,
+    next_action: str,
+    state: Literal["pending", "claimed"] = "pending",
+) -> None:
+    """Close requests that cannot be granted, each with its reason in its row and an alert.
+
+    Args:
+        conn: In a transaction.
+        request_ids: Which ones.
+        code: Of the reason.
+        message: The reason in one sentence.
+        next_action: What whoever asked can do.
+        state: In which they are; one that somebody moved on meanwhile is left to him.
+    """
+    cursor = await conn.execute(
+        "UPDATE regeneration_requests SET state = 'failed', finished_at = now(), error_code = %s,"
+        " error_message = %s WHERE id = ANY(%s) AND state = %s RETURNING id, project_id, scene_id",
+        (code, message, list(request_ids), state),
+    )
+    for row in await cursor.fetchall():
+        await raise_alert(
+            conn,
+            fingerprint=f"request:{row['id']}",
+            code=code,
+            message=message,
+            next_action=next_action,
+            project_id=row["project_id"],
+            scene_id=row["scene_id"],
+        )
+
+
+async def claims_of(conn: Connection, generation_id: UUID) -> list[int]:
+    """Ids of the unanswered requests that a generation is to answer."""
+    cursor = await conn.execute(
+        "SELECT id FROM regeneration_requests WHERE generation_id = %s AND state = 'claimed'"
+        " ORDER BY id",
+        (generation_id,),
+    )
+    return [row["id"] for row in await cursor.fetchall()]
 
 
 async def finish_requests(conn: Connection, generation_id: UUID, state: str) -> None:

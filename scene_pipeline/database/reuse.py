@@ -49,7 +49,7 @@ WITH wanting AS (
          AND g.scene_id = w.scene_id
     JOIN scene_images v ON v.generation_id = g.id AND v.rejection IS NULL
          AND (v.storage_status = 'stored' OR (v.storage_status = 'external'
-              AND g.heal_error_code IS DISTINCT FROM 'result_lost'
+              AND coalesce(g.heal_error_code NOT IN ('result_lost', 'bytes_changed'), true)
               AND coalesce(v.external_expires_at > now(), true)))
     ORDER BY w.scene_id, v.version DESC
 ), newcomers AS (

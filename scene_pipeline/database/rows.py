@@ -118,6 +118,8 @@ class SceneState:
     current_seed: int | None
     open_generation_id: UUID | None
     open_state: GenerationState | None
+    open_overrides: Mapping[str, Any] | None
+    """What the order of the open generation set over everything, where it was asked for."""
     last_generation_id: UUID | None
     last_state: GenerationState | None
     last_content_hash: str | None
@@ -158,6 +160,8 @@ class NewGeneration:
     unit_price_usd: Decimal | None
     image_count: int = 1
     """Candidates to ask for in the one request."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """What the order set over everything, for a version that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ _REMOVALS: tuple[tuple[str, LiteralString], ...] = (
     ("pipeline_events", "project_id = %(id)s"),
     ("regeneration_requests", "project_id = %(id)s"),
     ("storyboards", "project_id = %(id)s"),
+    ("storyboard_changes", "project_id = %(id)s"),
     ("scene_images", "project_id = %(id)s"),
     ("scene_heads", "project_id = %(id)s"),
     ("alerts", "project_id = %(id)s"),

@@ -147,16 +147,23 @@ def connect(url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connectio
 def in_database(url: str, work: Callable[[AsyncConnection[DictRow]], Awaitable[T]]) -> T:
     """Do some work on one connection of the application's kind, from synchronous code.
 
+    The connection is opened for it directly: a pool goes on trying for half a minute while the
+    server is down, and starts three tasks for one connection.
+
     Args:
         url: `postgresql://...`.
         work: Called outside of a transaction; what it leaves open is committed at the end.
 
     Raises:
-        psycopg.OperationalError: The database could not be reached, or was lost.
+        psycopg.OperationalError: The database could not be reached within seconds, or was lost.
+        ConfigurationError: The URL is malformed.
     """
 
     async def connected() -> T:
-        async with open_pool(url, max_size=1) as pool, pool.connection() as conn:
+        async with await AsyncConnection[DictRow].connect(
+            _connection_string(url), row_factory=dict_row
+        ) as conn:
+            await _set_limits(conn)
             return await work(conn)
 
     return asyncio.run(connected())

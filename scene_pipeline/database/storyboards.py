@@ -21,6 +21,25 @@ SELECT s.project_id, s.project_key, md5(string_agg(
 FROM scene_status s
 """
 
+_CHANGES_PER_LOOK = 1000
+_STALE: LiteralString = f"""
+WITH next AS MATERIALIZED (
+    SELECT project_id, looked_at FROM storyboard_changes ORDER BY looked_at LIMIT %(changes)s),
+due AS MATERIALIZED (
+    SELECT project_id FROM next GROUP BY project_id ORDER BY min(looked_at) LIMIT %(limit)s),
+shown AS MATERIALIZED (
+    SELECT f.* FROM due
+    -- Project by project, so that each is read by index however many there are.
+    CROSS JOIN LATERAL ({_FINGERPRINT} WHERE s.project_id = due.project_id AND s.archived_at IS NULL
+        GROUP BY s.project_id, s.project_key) f),
+stale AS MATERIALIZED (SELECT * FROM shown WHERE fingerprint IS DISTINCT FROM (
+    SELECT b.fingerprint FROM storyboards b WHERE b.project_id = shown.project_id
+    ORDER BY b.id DESC LIMIT 1)),
+forgotten AS (DELETE FROM storyboard_changes c USING due WHERE c.project_id = due.project_id),
+kept AS (INSERT INTO storyboard_changes (project_id) SELECT project_id FROM stale)
+SELECT project_key, fingerprint FROM stale ORDER BY project_key
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class StoryboardRow:
@@ -74,24 +93,15 @@ async def latest_storyboard(conn: Connection, project_id: UUID) -> StoryboardRow
 def projects_with_stale_storyboards(url: str, limit: int) -> list[tuple[str, str]]:
     """Projects whose frames changed since their last sheet, as (project key, fingerprint).
 
-    Looks only at projects with a version recorded after their newest sheet, by index. Synchronous,
-    for sensors.
+    Looks at the projects whose changes were not looked at for longest, so that one whose sheet
+    cannot be drawn holds up no other. Changes that the newest sheet shows already, or of projects
+    that are archived, are forgotten, in the very snapshot in which the frames are compared.
+    Synchronous, for sensors.
 
     Args:
         url: The application's database.
-        limit: Most projects to return.
+        limit: Most projects to look at.
     """
     with psycopg.connect(url, row_factory=dict_row, connect_timeout=5) as conn:
-        rows = conn.execute(
-            f"WITH s AS ({_FINGERPRINT} WHERE s.project_id IN ("
-            "   SELECT i.project_id FROM scene_images i JOIN projects p ON p.id = i.project_id"
-            "   WHERE p.archived_at IS NULL GROUP BY i.project_id"
-            "   HAVING max(i.generated_at) > coalesce((SELECT max(b.created_at) FROM storyboards b"
-            "     WHERE b.project_id = i.project_id), '-infinity'))"
-            " GROUP BY s.project_id, s.project_key)"
-            " SELECT s.project_key, s.fingerprint FROM s WHERE s.fingerprint IS DISTINCT FROM ("
-            "   SELECT b.fingerprint FROM storyboards b WHERE b.project_id = s.project_id"
-            "   ORDER BY b.id DESC LIMIT 1) ORDER BY s.project_key LIMIT %s",
-            (limit,),
-        ).fetchall()
+        rows = conn.execute(_STALE, {"limit": limit, "changes": _CHANGES_PER_LOOK}).fetchall()
     return [(row["project_key"], row["fingerprint"]) for row in rows]

@@ -3,6 +3,7 @@
 Belongs here: questions. Does not belong here: recording them (`recording`).
 """
 
+from collections.abc import Sequence
 from typing import LiteralString
 from uuid import UUID
 
@@ -34,7 +35,8 @@ async def version_of_generation(conn: Connection, generation_id: UUID) -> Versio
     """
     cursor = await conn.execute(
         _SELECT + " WHERE i.generation_id = %s"
-        " ORDER BY i.is_current DESC, i.rejection IS NOT NULL, i.version LIMIT 1",
+        " ORDER BY i.is_current DESC, i.rejection IS NOT NULL, i.storage_status = 'removed',"
+        " i.version LIMIT 1",
         (generation_id,),
     )
     row = await cursor.fetchone()
@@ -74,3 +76,16 @@ async def same_request_version(
     )
     row = await cursor.fetchone()
     return int(row["version"]) if row else None
+
+
+async def urls_among(conn: Connection, project_id: UUID, urls: Sequence[str]) -> frozenset[str]:
+    """Which of these are, or were, the address of any version of the project."""
+    if not urls:
+        return frozenset()
+    cursor = await conn.execute(
+        "SELECT u.url FROM unnest(%s::text[]) AS u(url) WHERE u.url IN ("
+        " SELECT storage_url FROM scene_images WHERE project_id = %s"
+        " UNION ALL SELECT original_fal_url FROM scene_images WHERE project_id = %s)",
+        (list(urls), project_id, project_id),
+    )
+    return frozenset([row["url"] for row in await cursor.fetchall()])

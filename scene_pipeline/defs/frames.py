@@ -14,6 +14,7 @@ from contextlib import closing
 
 import dagster as dg
 
+from scene_pipeline.defs.cancelled_backfills import BackfillWatch
 from scene_pipeline.defs.config import FramesConfig
 from scene_pipeline.defs.dead_runs import process_tags
 from scene_pipeline.defs.event_batches import (
@@ -122,6 +123,8 @@ def _carry_out(
 ) -> Iterator[AssetEvent]:
     summary = RunSummary(order.scenes)
     batches = EventBatches(context)
+    watch = BackfillWatch(context.instance, context.run)
+    watch.raise_if_cancelled()
     with closing(pipeline.open_stream(order)) as stream:
         try:
             for event in stream.events(WINDOW_SECONDS):
@@ -130,6 +133,7 @@ def _carry_out(
                     _take(event, order, batches, summary)
                 if batches.is_due:
                     yield from _tell(context, batches, summary)
+                watch.raise_if_cancelled()
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             for _ in batches.flush():  # nothing can be yielded any more, but it can be written
                 pass

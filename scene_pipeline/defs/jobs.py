@@ -10,11 +10,15 @@ frames_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets(
         "scene_prompt", "generated_frame", "scene_image", "scene_start_frame"
     ),
-    description="Frames for a range of scenes: prompt, generation, storage, master JSON.",
+    description=(
+        "Makes the frames of a range of scenes: prompt, generation, storage, master JSON. CAN SPEND"
+        " MONEY, under the caps of project and day. From here and from backfills it makes a new"
+        " version of every scene that is chosen; sensors have it make what is missing."
+    ),
 )
 
 storyboard_job = dg.define_asset_job(
     "storyboards",
     selection=dg.AssetSelection.assets("storyboard"),
-    description="The contact sheet of a project.",
+    description="Draws the contact sheet of a project. Spends nothing.",
 )

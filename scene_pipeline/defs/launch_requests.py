@@ -49,6 +49,8 @@ LAUNCHES_PER_TICK = 20
 _RUNS_PER_TICK = 2000
 _REQUESTS_IN_TAG = 20
 _KEYS_PER_REQUEST = 1000
+# Dagster's own tag of a run that executes another one again: the first of the chain.
+_ROOT_RUN_TAG = "dagster/root_run_id"
 _ACTIVE_STATUSES = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.STARTING,
@@ -102,11 +104,23 @@ def launch_due(
 
 
 def fates_of_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> Mapping[str, RunFate]:
-    """Where runs are; those that the instance does not know are left out."""
+    """Where runs are; those that the instance does not know are left out.
+
+    A run that is being executed again, by the daemon or by a person, goes on: what it left is in
+    the hands of its successor, also while that waits for its turn.
+    """
     if not run_ids:
         return {}
     runs = instance.get_runs(dg.RunsFilter(run_ids=list(run_ids)))
-    return {run.run_id: _fate(run) for run in runs}
+    fates = {run.run_id: _fate(run) for run in runs}
+    roots = {r.run_id: r.root_run_id or r.run_id for r in runs if fates[r.run_id] != "active"}
+    if roots:
+        successors = dg.RunsFilter(
+            tags={_ROOT_RUN_TAG: sorted(set(roots.values()))}, statuses=_ACTIVE_STATUSES
+        )
+        going_on = {run.root_run_id for run in instance.get_runs(successors, limit=_RUNS_PER_TICK)}
+        fates |= {run_id: "active" for run_id, root in roots.items() if root in going_on}
+    return fates
 
 
 def _fate(run: dg.DagsterRun) -> RunFate:

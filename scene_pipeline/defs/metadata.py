@@ -25,15 +25,19 @@ LAUNCH_TAG: Final = "scene_pipeline/launch"
 REASON_TAG: Final = "scene_pipeline/reason"
 """Why a run was launched by itself, in a few words."""
 MAX_REASON_LENGTH: Final = 100
-SHEET_TAG: Final = "scene_pipeline/storyboard_fingerprint"
+
+# Dagster's UI does not show what begins with its own ".dagster/": tags for programs, long and
+# meaningless to people, would fill the list of runs.
+_HIDDEN_PREFIX = ".dagster/scene_pipeline_"
+SHEET_TAG: Final = f"{_HIDDEN_PREFIX}storyboard_fingerprint"
 """The state of the frames that a storyboard run was launched for."""
 
-HEAL_STATE_TAG: Final = "scene_pipeline/heal_state"
+HEAL_STATE_TAG: Final = f"{_HIDDEN_PREFIX}heal_state"
 """What was due to be healed when a run of healing was launched."""
 
-PROCESS_TAG: Final = "scene_pipeline/process"
+PROCESS_TAG: Final = f"{_HIDDEN_PREFIX}process"
 """The process that executes a run: its id, when it began, and the run's id."""
-HOST_TAG: Final = "scene_pipeline/host"
+HOST_TAG: Final = f"{_HIDDEN_PREFIX}host"
 """The machine and namespace in which that process id means something."""
 
 MAX_THUMBNAIL_BYTES: Final = 12 * 1024

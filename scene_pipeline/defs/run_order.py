@@ -29,7 +29,9 @@ def order_of_run(context: dg.AssetExecutionContext, config: FramesConfig) -> Fra
         scenes=_scenes(context.partition_keys, context.run.tags),
         mode=config.mode,
         token=request_token(
-            config.mode, context.run.tags, context.run.root_run_id or context.run.run_id
+            config.mode,
+            first_run_tags(context.instance, context.run),
+            context.run.root_run_id or context.run.run_id,
         ),
         run_id=context.run.run_id,
         stages=frozenset(stage for stage in STAGES if stage in selected),
@@ -52,18 +54,34 @@ def _scenes(partition_keys: Sequence[str], tags: Mapping[str, str]) -> tuple[Sce
     return tuple(scenes)
 
 
+def first_run_tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[str, str]:
+    """Tags of the run that this one executes again, however many came between; else its own.
+
+    Dagster takes a backfill's tags away from a run that is executed again once the backfill has
+    ended or was cancelled. What is asked for is still the same, and must not be paid for anew.
+    """
+    first = instance.get_run_by_id(run.root_run_id) if run.root_run_id else None
+    return run.tags if first is None else first.tags
+
+
 def request_token(mode: Mode, tags: Mapping[str, str], root_run_id: str) -> str:
     """Name the request that a run carries out, so that a retry of it never buys again.
 
     Args:
         mode: "ensure" asks for first frames, whose token is empty, and answers the requests that it
             finds in their table, each of which is a token of its own.
-        tags: The run's.
+        tags: Of the first run of the chain of retries.
         root_run_id: The first run of the chain of retries, or the run's own id.
     """
     if mode == "ensure":
         return ""
     return tags.get(_ROOT_BACKFILL_TAG) or tags.get(_BACKFILL_TAG) or root_run_id
+
+
+def first_backfill_id(instance: dg.DagsterInstance, backfill_id: str) -> str | None:
+    """Id of the backfill that this one executes again; None where it is a first one, or unknown."""
+    backfill = instance.get_backfill(backfill_id)
+    return None if backfill is None else backfill.tags.get(_ROOT_BACKFILL_TAG)
 
 
 def project_tags(order: FrameOrder, tags: Mapping[str, str]) -> dict[str, str]:

@@ -64,3 +64,14 @@ def build_provider(name: str, settings: Settings) -> ImageProvider:
             next_action=f"Use one of: {', '.join(PROVIDER_NAMES)}.",
         )
     return builder(settings)
+
+
+def most_images(name: str, endpoint: str) -> int:
+    """How many pictures a model makes of one request; nothing is built, and no key is needed."""
+    if name == "offline":
+        from scene_pipeline.providers.offline import MAX_IMAGES  # noqa: PLC0415  # where used
+
+        return MAX_IMAGES
+    from scene_pipeline.providers.fal_arguments import model_family  # noqa: PLC0415  # where used
+
+    return model_family(endpoint).max_images

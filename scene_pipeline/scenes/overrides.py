@@ -9,7 +9,7 @@ misspelt wish would be paid for without being granted.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from scene_pipeline.errors import UsageError
@@ -79,6 +79,15 @@ def read_overrides(given: Mapping[str, Any]) -> RequestOverrides:
             raise _invalid(f'The override "{name}" must be {must}; it is {shown}.')
         values[name] = known
     return RequestOverrides(**values)
+
+
+def given_overrides(overrides: RequestOverrides) -> dict[str, Any]:
+    """What a row holds: the overrides that were given, as JSON gives them back."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(overrides).items()
+        if value is not None
+    }
 
 
 def _whole_number(lowest: int, highest: int) -> Callable[[Any], int | None]:

@@ -64,6 +64,8 @@ class Standing:
     """Whether the project is closed: what was sent is finished, and nothing new is made."""
     is_unsent: bool = False
     """Whether nothing was sent yet for the open generation."""
+    is_foreign: bool = False
+    """Whether the document's start frame is an address that never was one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Decision:
 
 
 PROJECT_ARCHIVED: Final = "project_archived"
+FOREIGN_FRAME: Final = "foreign_frame"
+"""Code of making a frame in the place of an address that somebody else wrote: only when asked."""
 
 _CAUSES = {
     "prompt": "prompt",
@@ -106,10 +110,10 @@ def decide(standing: Standing, *, regenerate: bool, refresh_stale: bool) -> Deci
         regenerate: Whether a new version was asked for explicitly (the mode).
         refresh_stale: Whether edited scenes may be bought again.
     """
+    if standing.has_open_generation and not _is_given_up(standing):
+        return Decision("resume", "an unfinished generation is taken up")
     if not standing.is_valid:
         return Decision("invalid", "the document's entry cannot be used")
-    if standing.has_open_generation and not (standing.is_archived and standing.is_unsent):
-        return Decision("resume", "an unfinished generation is taken up")
     if standing.has_frame and (standing.is_locked or standing.is_archived):
         reason = "locked: never replaced" if standing.is_locked else "the project is archived"
         return _keep(standing, reason)
@@ -118,6 +122,12 @@ def decide(standing: Standing, *, regenerate: bool, refresh_stale: bool) -> Deci
     if regenerate or standing.has_request:
         return Decision("generate", "a new version was asked for")
     return _by_itself(standing, refresh_stale=refresh_stale)
+
+
+def _is_given_up(standing: Standing) -> bool:
+    """Whether what is open is not to be sent any more; what was sent is finished in any case."""
+    is_kept = standing.is_locked and standing.has_frame
+    return standing.is_unsent and (standing.is_archived or is_kept or not standing.is_valid)
 
 
 def _by_itself(standing: Standing, *, refresh_stale: bool) -> Decision:
@@ -163,6 +173,8 @@ def _is_final(failure: LastFailure | None) -> bool:
 
 
 def _without_frame(standing: Standing) -> Decision:
+    if standing.is_foreign:
+        return Decision("generate", "the document's frame is not one of ours", FOREIGN_FRAME)
     if standing.reusable is not None:
         return _reuse(standing.reusable)
     failure = standing.last_failure
@@ -176,6 +188,8 @@ def _without_frame(standing: Standing) -> Decision:
 
 
 def _keep(standing: Standing, reason: str) -> Decision:
+    if standing.is_foreign:
+        return Decision("keep", "the document's frame is not one of ours: left alone")
     if standing.is_external:
         return Decision("heal", "its picture is at the provider only")
     if standing.is_in_document:

@@ -12,7 +12,7 @@ from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.defs.ticks import Daemon
 from scene_pipeline_tests.films import Studio
-from scene_pipeline_tests.standins.postgres import PostgresServer
+from scene_pipeline_tests.standins.postgres import DatabasePool, PostgresServer
 
 INSTANCE_FILE = Path(__file__).parents[2] / "dagster.yaml"
 
@@ -38,16 +38,24 @@ def dagster_template(
     postgres_server.drop(name)
 
 
+@pytest.fixture(scope="session")
+def dagster_pool(postgres_server: PostgresServer, dagster_template: str) -> Iterator[DatabasePool]:
+    """Databases with Dagster's tables."""
+    pool = DatabasePool(postgres_server, dagster_template)
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
 def instance_url(
-    postgres_server: PostgresServer, dagster_template: str, monkeypatch: pytest.MonkeyPatch
+    postgres_server: PostgresServer, dagster_pool: DatabasePool, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """A database for an instance of the test's own; DAGSTER_DATABASE_URL leads to it."""
-    name = postgres_server.create(dagster_template)
+    name = dagster_pool.take()
     url = postgres_server.url(name)
     monkeypatch.setenv("DAGSTER_DATABASE_URL", dagster_url(url))
     yield url
-    postgres_server.drop(name)
+    dagster_pool.give_back(name)
 
 
 @pytest.fixture

@@ -81,7 +81,9 @@ def test_the_code_location_has_one_name_everywhere() -> None:
 def test_the_instance_file_names_no_password_and_is_quiet() -> None:
     instance = yaml.safe_load((ROOT / "dagster.yaml").read_text())
 
-    assert instance["storage"]["postgres"] == {"postgres_url": {"env": "DAGSTER_DATABASE_URL"}}
+    assert instance["storage"]["custom"]["config"] == {
+        "postgres_url": {"env": "DAGSTER_DATABASE_URL"}
+    }
     assert instance["telemetry"] == {"enabled": False}
     assert instance["nux"] == {"enabled": False}
     assert instance["run_retries"]["retry_on_asset_or_op_failure"] is False

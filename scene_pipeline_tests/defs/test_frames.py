@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.config import FramesConfig
@@ -212,3 +213,30 @@ def test_the_contact_sheet_is_materialized_with_a_picture(
     assert shown.metadata["scene_count"].value == 4
     assert shown.metadata["scenes_invalid"].value == 1
     assert str(shown.metadata["url"].value).endswith(".png")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [("REQUESTED", "SUCCESS"), ("CANCELING", "CANCELED"), ("CANCELED", "CANCELED")],
+)
+def test_a_run_of_a_cancelled_backfill_buys_nothing(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    studio: Studio,
+    status: str,
+    expected: str,
+) -> None:
+    studio.bring(film(PROMPTS))
+    register(instance, "one")
+    backfill = PartitionBackfill(
+        "b1", BulkActionStatus(status), from_failure=False, tags={}, backfill_timestamp=0.0
+    )
+    instance.add_backfill(backfill)
+
+    result = execute(instance, runtime, tags={"dagster/backfill": "b1"})
+
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.status.value == expected
+    bought = studio.sql("SELECT count(*) AS n FROM generations")
+    assert bought == [{"n": expected == "SUCCESS"}]

@@ -236,35 +236,3 @@ def test_a_database_that_is_gone_fails_the_tick(daemon: Daemon) -> None:
 
     with pytest.raises(psycopg.OperationalError):
         daemon.tick()
-
-
-def test_with_ten_thousand_projects_a_tick_reads_what_changed_alone(
-    daemon: Daemon, studio: Studio
-) -> None:
-    studio.bring(film(["Dawn"]))
-    studio.sql("UPDATE projects SET archived_at = now()")
-    studio.sql("UPDATE scenes SET wanted_at = NULL")
-    studio.sql(
-        "INSERT INTO projects (key, master_json, revision, planned_revision)"
-        " SELECT 'p' || n, '{\"scenes\": {}}', 1, 1 FROM generate_series(1, 10000) n"
-    )
-    studio.sql(
-        "INSERT INTO scenes (project_id, scene_id, position, scene_prompt, content_hash,"
-        " planned_revision) SELECT id, 'scene_' || n, n, 'Dawn', 'hash', 1"
-        " FROM projects, generate_series(1, 3) n ON CONFLICT DO NOTHING"
-    )
-    studio.sql("ANALYZE")
-    before = _rows_read(studio)
-
-    assert daemon.tick() == []
-
-    assert _rows_read(studio) - before < 100
-
-
-def _rows_read(studio: Studio) -> int:
-    """Rows that were read in sequence or through an index, by connections that are closed."""
-    [row] = studio.sql(
-        "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS n"
-        " FROM pg_stat_user_tables WHERE relname IN ('projects', 'scenes', 'launches')"
-    )
-    return int(row["n"])

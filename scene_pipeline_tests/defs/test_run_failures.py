@@ -9,7 +9,6 @@ import dagster as dg
 import psycopg
 import pytest
 
-from scene_pipeline.database import session
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs import failed_runs
 from scene_pipeline.defs.resources import PipelineRuntime
@@ -207,9 +206,8 @@ def test_a_look_that_died_is_taken_up_by_the_next(
 
 
 def test_a_database_that_cannot_be_read_fails_the_tick(
-    instance: dg.DagsterInstance, told: PipelineRuntime, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, told: PipelineRuntime
 ) -> None:
-    monkeypatch.setattr(session, "POOL_TIMEOUT_SECONDS", 1.0)
     gone = PipelineRuntime(told.settings, "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1")
 
     with pytest.raises(psycopg.OperationalError):

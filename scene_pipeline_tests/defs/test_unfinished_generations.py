@@ -97,6 +97,31 @@ def test_a_generation_waits_for_its_turn_in_an_active_run(daemon: Daemon, studio
     assert len(daemon.tick(unfinished_generations)) == 1
 
 
+@pytest.mark.parametrize("status", [STATUS.STARTING, STATUS.STARTED])
+def test_what_a_dead_run_left_waits_for_the_run_that_takes_its_place(
+    daemon: Daemon, studio: Studio, status: STATUS
+) -> None:
+    begin(studio, "after_submitted")
+    dead = run_of(daemon, studio, STATUS.FAILURE)
+    again = daemon.instance.create_run_for_job(
+        daemon.job,
+        tags={
+            **dead.tags,
+            "dagster/root_run_id": dead.run_id,
+            "dagster/parent_run_id": dead.run_id,
+        },
+        parent_run_id=dead.run_id,
+        root_run_id=dead.run_id,
+        status=status,
+    )
+
+    assert daemon.tick(unfinished_generations) == []
+    daemon.instance.report_run_failed(again)
+    make_due(studio)
+
+    assert len(daemon.tick(unfinished_generations)) == 1
+
+
 @pytest.mark.parametrize(("place", "expected"), [("after_plan", 0), ("after_submitted", 1)])
 def test_after_a_cancel_only_what_was_sent_is_finished(
     daemon: Daemon, studio: Studio, place: str, expected: int
@@ -153,6 +178,8 @@ def test_a_run_that_fails_again_is_followed_later(daemon: Daemon, studio: Studio
         ("submitted", None, [30, 60, 120, 240, 480, 600, 600]),
         ("submitting", "submit_ambiguous", [60, 120, 300, 600, 600]),
         ("planned", "budget_exhausted", [600, 1200, 2400, 3600, 3600]),
+        ("planned", "continuity_broken", [600, 1200, 2400, 3600]),
+        ("planned", "provider_busy", [600, 1200, 2400, 3600]),
         ("planned", None, [30, 60, 120, 300, 600, 1800, 3600, 3600]),
     ],
 )
@@ -169,3 +196,28 @@ def test_waits_grow_up_to_a_bound(
     ]
 
     assert waits == seconds
+
+
+@pytest.mark.parametrize(("place", "expected"), [("after_plan", 0), ("after_submitted", 1)])
+def test_of_a_scene_that_is_gone_only_what_was_sent_is_finished(
+    daemon: Daemon, studio: Studio, place: str, expected: int
+) -> None:
+    begin(studio, place)
+    studio.edit(["scenes"], {"scene_2": {"scene_frame_prompt": "Dusk"}})
+    studio.sql("UPDATE scenes SET retired_at = now()")
+
+    requests = daemon.tick(unfinished_generations)
+    daemon.execute(requests)
+
+    assert len(requests) == expected
+    [row] = studio.sql("SELECT state FROM generations WHERE scene_id = 'scene_1'")
+    assert row == {"state": "superseded" if expected else "planned"}
+
+
+def test_what_the_cap_of_its_run_held_back_waits_for_a_person(
+    daemon: Daemon, studio: Studio
+) -> None:
+    begin(studio, "after_plan")
+    studio.sql("UPDATE generations SET take_up_at = 'infinity'")
+
+    assert daemon.tick(unfinished_generations) == []

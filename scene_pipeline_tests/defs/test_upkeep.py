@@ -9,7 +9,6 @@ import dagster as dg
 import psycopg
 import pytest
 
-from scene_pipeline.database import session
 from scene_pipeline.database.turns import turn
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_frames
@@ -205,9 +204,8 @@ def test_the_sensor_waits_for_a_run_and_goes_on_after_one_that_never_began(
 
 
 def test_the_sensor_fails_visibly_without_a_database(
-    instance: dg.DagsterInstance, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    instance: dg.DagsterInstance, studio: Studio
 ) -> None:
-    monkeypatch.setattr(session, "POOL_TIMEOUT_SECONDS", 1.0)
     runtime = PipelineRuntime(studio.settings, "postgresql://nobody@127.0.0.1:1/nothing")
 
     with pytest.raises(psycopg.OperationalError):

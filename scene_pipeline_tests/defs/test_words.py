@@ -12,10 +12,11 @@ from scene_pipeline.defs.config import FramesConfig
 from scene_pipeline.defs.glances import glance
 from scene_pipeline.defs.metadata import inline_image, prompt_markdown, stage_materialization
 from scene_pipeline.defs.outcomes import RunSummary
-from scene_pipeline.defs.run_order import request_token
+from scene_pipeline.defs.run_order import first_run_tags, request_token
 from scene_pipeline.pipeline.orders import Failure, SceneOutcome, SceneRef, SceneStatus, StageDone
 
 SCENE = SceneRef("film", "scene_1")
+RUN_ID = "00000000-0000-4000-8000-000000000001"
 
 
 def outcome(scene_id: str, status: SceneStatus, cost: str = "0.01") -> SceneOutcome:
@@ -180,3 +181,14 @@ def test_a_glance_of_something_else_is_nothing() -> None:
 def test_the_cap_is_exact() -> None:
     assert FramesConfig(max_cost_usd=0.1).max_cost == Decimal("0.1")
     assert FramesConfig().max_cost is None
+
+
+def test_a_run_executed_again_answers_what_the_first_one_was_asked() -> None:
+    first = dg.DagsterRun("frames", run_id=RUN_ID, tags={"dagster/backfill": "b1"})
+    # As Dagster makes it once the backfill was cancelled: without the backfill's tags.
+    again = dg.DagsterRun("frames", root_run_id=RUN_ID, parent_run_id=RUN_ID)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert first_run_tags(instance, first) == first.tags
+        instance.add_run(first)
+
+        assert first_run_tags(instance, again) == {"dagster/backfill": "b1"}

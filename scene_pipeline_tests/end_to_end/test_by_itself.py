@@ -115,7 +115,7 @@ def test_a_killed_run_is_ended_and_its_work_taken_up_again(foreign: Foreign) -> 
     foreign.insert(film(prompts))
     foreign.await_that(lambda: len(foreign.versions()) > 0)
     [(process,)] = foreign.dagster(
-        "SELECT value FROM run_tags WHERE key = 'scene_pipeline/process'"
+        "SELECT value FROM run_tags WHERE key = '.dagster/scene_pipeline_process'"
     )
     os.kill(int(process.split("/")[0]), signal.SIGKILL)
 

@@ -1,33 +1,22 @@
 """Dagster's own processes killed while a backfill is being paid for."""
 
-import json
 import os
 import signal
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
+from scene_pipeline_tests.end_to_end.dagster_api import launch_backfill
 from scene_pipeline_tests.end_to_end.servers import free_ports, processes_of, up
 from scene_pipeline_tests.films import film
 from scene_pipeline_tests.standins.postgres import passable_directory, wait_until
 
 SCENES = [f"scene_{number}" for number in range(1, 5)]
-ASSETS = ["scene_prompt", "generated_frame", "scene_image", "scene_start_frame"]
 RECOVERY_SECONDS = 300.0
 """The sensor that finds dead runs looks every minute, and the daemon retries after that."""
-BACKFILL = """
-mutation Backfill($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) {
-    __typename
-    ... on PythonError { message }
-  }
-}
-"""
 
 
 @pytest.fixture
@@ -45,23 +34,6 @@ def cli(fal: FalStandIn, tmp_path: Path) -> Iterator[CommandLine]:
         settle = {"SCENE_PIPELINE_AMBIGUOUS_SETTLE_SECONDS": "15"}
         variables = {**free_ports(), **fal.environment, **settle}
         yield CommandLine(directory / "home", tmp_path, variables)
-
-
-def launch_backfill(cli: CommandLine) -> None:
-    """Ask Dagster for a new version of every scene, as its UI does."""
-    port = int(cli.variables["SCENE_PIPELINE_DAGSTER_PORT"])
-    params = {
-        "assetSelection": [{"path": [asset]} for asset in ASSETS],
-        "partitionNames": [f"film/{scene_id}" for scene_id in SCENES],
-    }
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
-    body = json.dumps({"query": BACKFILL, "variables": {"params": params}})
-    connection.request("POST", "/graphql", body, {"Content-Type": "application/json"})
-    answer: dict[str, Any] = json.loads(connection.getresponse().read())
-    connection.close()
-    assert answer["data"]["launchPartitionBackfill"]["__typename"] == "LaunchBackfillSuccess", (
-        answer
-    )
 
 
 def kill(cli: CommandLine, *marks: str) -> int:
@@ -92,7 +64,7 @@ def test_a_backfill_survives_the_end_of_its_processes(
         return {scene["scene_id"]: scene["version"] for scene in told.document["scenes"]}
 
     with up(cli):
-        launch_backfill(cli)
+        launch_backfill(cli, [f"film/{scene_id}" for scene_id in SCENES])
         wait_until(lambda: bool(fal.meter.accepted), RECOVERY_SECONDS)
         assert kill(cli, *marks) >= len(marks)
 

@@ -1,27 +1,17 @@
 """Dagster's UI in a real browser, on the servers that `up` starts."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
+from scene_pipeline_tests.end_to_end.dagster_ui import CHROMIUM, dagster_window
 from scene_pipeline_tests.end_to_end.servers import free_ports, up
 from scene_pipeline_tests.films import film
 from scene_pipeline_tests.standins.postgres import passable_directory, wait_until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SCENES = {f"scene_{number}": f"A lighthouse, view {number}" for number in range(1, 7)}
 BACKFILL_SECONDS = 180.0
 """The daemon looks at backfills every half minute; far more than that, for a busy machine."""
@@ -44,14 +34,9 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
 
 @pytest.fixture
 def page(cli: CommandLine) -> Iterator[Page]:
-    """A browser window; relative addresses are Dagster's."""
-    address = f"http://127.0.0.1:{cli.variables['SCENE_PIPELINE_DAGSTER_PORT']}"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        window = browser.new_page(base_url=address, viewport={"width": 1400, "height": 900})
-        window.set_default_timeout(60_000)
+    """A browser window on Dagster's UI."""
+    with dagster_window(cli) as window:
         yield window
-        browser.close()
 
 
 def test_the_asset_graph_shows_the_way_of_a_frame(page: Page) -> None:

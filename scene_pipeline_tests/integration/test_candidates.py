@@ -12,6 +12,7 @@ import pytest
 from scene_pipeline.database.collection import Amount, mark_leftovers
 from scene_pipeline.database.promotion import promote_version
 from scene_pipeline.drill.standin.server import FalStandIn
+from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.failpoints import CANDIDATE_FAILPOINTS, arm
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.reconcile import reconcile
@@ -185,12 +186,11 @@ def test_more_than_the_model_makes_is_refused_before_it_is_paid(
 ) -> None:
     fal_studio.bring(film(["A lighthouse"]))
 
-    run = ask_for(fal_studio, 5)
+    with pytest.raises(UsageError) as refused:
+        ask_for(fal_studio, 5)
 
-    failure = run.outcomes["scene_1"].failure
-    assert failure is not None
-    assert failure.code == "candidates_unsupported"
-    assert "fewer candidates" in failure.next_action
+    assert refused.value.error_code == "candidates_unsupported"
+    assert "fewer candidates" in refused.value.next_action
     assert fal.meter.accepted == []
     assert fal_studio.run().statuses == {"scene_1": "generated"}
     assert_invariants(fal_studio)

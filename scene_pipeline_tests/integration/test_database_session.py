@@ -7,7 +7,14 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from scene_pipeline.database.session import check_server, connect, database_urls, open_pool
+from scene_pipeline.database.rows import Connection
+from scene_pipeline.database.session import (
+    check_server,
+    connect,
+    database_urls,
+    in_database,
+    open_pool,
+)
 from scene_pipeline.database.urls import redacted
 from scene_pipeline.errors import ConfigurationError, DatabaseError, UsageError
 from scene_pipeline.settings import load_settings
@@ -114,3 +121,30 @@ def insert_and_fail(url: str) -> None:
     with connect(url) as connection:
         connection.execute("INSERT INTO kept VALUES (1)")
         connection.execute("SELECT 1 / 0")
+
+
+def test_a_tick_gives_up_a_server_that_never_answers_within_seconds() -> None:
+    async def ask(conn: Connection) -> None:
+        raise AssertionError(f"{conn} was opened")
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        with pytest.raises(psycopg.OperationalError):
+            in_database(f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x", ask)
+        assert time.monotonic() - started < 6
+
+
+def test_work_in_the_database_is_bounded_and_committed_at_its_end(database_url: str) -> None:
+    async def leave_a_transaction_open(conn: Connection) -> None:
+        await conn.execute("INSERT INTO projects (key, master_json) VALUES ('film', '{}')")
+
+    async def look(conn: Connection) -> tuple[str, int]:
+        cursor = await conn.execute(
+            "SELECT current_setting('statement_timeout') AS longest, count(*) AS n FROM projects"
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return row["longest"], row["n"]
+
+    in_database(database_url, leave_a_transaction_open)
+    assert in_database(database_url, look) == ("30s", 1)

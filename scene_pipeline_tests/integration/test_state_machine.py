@@ -29,6 +29,7 @@ from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, SceneOutcome, SceneRef
 from scene_pipeline.pipeline.projects.importing import import_document
 from scene_pipeline.pipeline.upkeep.collect import collect
+from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline_tests.films import film
 from scene_pipeline_tests.scene_model import Order, SceneModel
 from scene_pipeline_tests.stage import Stage, assert_invariants, looks_of, open_stage
@@ -42,6 +43,7 @@ FAULTS: tuple[Fault, ...] = Fault.__args__  # type: ignore[attr-defined]  # of a
 ORDERS = st.one_of(
     st.builds(Order, refresh_stale=st.booleans()),
     st.builds(Order, regenerate=st.just(True), token=st.sampled_from(["backfill-1", "backfill-2"])),
+    st.just(Order(regenerate=True, token="backfill-3", suffix=SUFFIX)),
 )
 
 
@@ -63,6 +65,7 @@ class FilmWalk(RuleBasedStateMachine):
     def bring(self) -> None:
         self.key = f"film-{uuid.uuid4().hex[:12]}"
         self.model = {scene_id: SceneModel(None) for scene_id in SCENES}
+        self.known: set[str] = set()
         self._import(own_words({SCENES[0]: PROMPTS[0], SCENES[1]: PROMPTS[1]}))
         [row] = self.stage.sql("SELECT id FROM projects WHERE key = %s", self.key)
         self.project_id: uuid.UUID = row["id"]
@@ -153,7 +156,7 @@ class FilmWalk(RuleBasedStateMachine):
     def promote(self, place: int, scene_id: str, *, is_published: bool) -> None:
         """Go back to an old version, or die between the row and the document."""
         scene = self.model[scene_id]
-        if not scene.frames:
+        if not scene.frames or scene.is_locked:
             return
         # no draw may depend on the state, which runs that race or are cut off leave to chance
         version = 1 + place % len(scene.frames)
@@ -185,6 +188,20 @@ class FilmWalk(RuleBasedStateMachine):
                 scene._finish_requests(row, "done")
         self.check()
 
+    @rule(scene_id=st.sampled_from(SCENES), is_locked=st.booleans())
+    def lock(self, scene_id: str, *, is_locked: bool) -> None:
+        """Say that a frame is never to be replaced, or that it may be."""
+        if scene_id not in self.known:
+            return
+        self.stage.sql(
+            "UPDATE scenes SET locked = %s WHERE project_id = %s AND scene_id = %s",
+            is_locked,
+            self.project_id,
+            scene_id,
+        )
+        self.model[scene_id].is_locked = is_locked
+        self.check()
+
     # ---- runs
 
     def _begin(self, fault: Fault) -> None:
@@ -194,6 +211,10 @@ class FilmWalk(RuleBasedStateMachine):
     def living(self) -> list[str]:
         return [scene_id for scene_id, scene in self.model.items() if scene.prompt is not None]
 
+    def ordered(self) -> list[str]:
+        """What a run is about: the document's scenes, and those that it had once."""
+        return [scene_id for scene_id in SCENES if scene_id in self.known.union(self.living())]
+
     @rule(order=ORDERS, fault=st.sampled_from(FAULTS))
     def run(self, order: Order, fault: Fault) -> None:
         """A run that goes to its end, whatever the provider does meanwhile."""
@@ -201,7 +222,7 @@ class FilmWalk(RuleBasedStateMachine):
         statuses = self.stage.do(self._stream(order))
         expected = {
             scene_id: list(_stops(self.model[scene_id], order, fault))[-1][0]
-            for scene_id in self.living()
+            for scene_id in self.ordered()
         }
         assert statuses == expected
         self.check()
@@ -295,17 +316,18 @@ class FilmWalk(RuleBasedStateMachine):
     def _paths(self, order: Order, fault: Fault) -> dict[str, list[tuple[str, SceneModel]]]:
         return {
             scene_id: list(_stops(copy.deepcopy(self.model[scene_id]), order, fault))
-            for scene_id in self.living()
+            for scene_id in self.ordered()
         }
 
     async def _stream(self, order: Order, events: int | None = None) -> dict[str, str]:
         """Run the stream, to its end or for so many events; returns what became of the scenes."""
         frame_order = FrameOrder(
-            scenes=tuple(SceneRef(self.key, scene_id) for scene_id in self.living()),
+            scenes=tuple(SceneRef(self.key, scene_id) for scene_id in self.ordered()),
             mode="regenerate" if order.regenerate else "ensure",
             token=order.token,
             run_id=str(uuid.uuid4()),
             refresh_stale=order.refresh_stale,
+            overrides=RequestOverrides(prompt_suffix=order.suffix or None),
         )
         statuses: dict[str, str] = {}
         async with aclosing(stream_frames(frame_order, self.stage.services)) as stream:
@@ -324,12 +346,18 @@ class FilmWalk(RuleBasedStateMachine):
         for scene_id, scene in self.model.items():
             assert looks[scene_id] == scene.look(), scene_id
         assert_invariants(self.stage, self.project_id)
+        rows = self.stage.sql("SELECT scene_id FROM scenes WHERE project_id = %s", self.project_id)
+        self.known = {row["scene_id"] for row in rows}
         self.is_sound = True
 
     def teardown(self) -> None:
-        """At the end of the walk one plain run finishes what is open."""
+        """At the end of the walk two plain runs finish what is open.
+
+        The first one may find out that a lost request was never sent, for words that are gone.
+        """
         if not self.is_sound:
             return
+        self.run(Order(), "none")
         self.run(Order(), "none")
         unfinished = self.stage.sql(
             "SELECT scene_id, state FROM generations WHERE project_id = %s AND scene_id = ANY(%s)"

@@ -12,9 +12,13 @@ from scene_pipeline.defs.jobs import frames_job
     # A killed run is to be taken up again within a minute, and Dagster needs some seconds for that.
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Closes runs of this machine whose process was killed, which Dagster's default launcher"
+        " would never notice, so that their work can be taken up again. It spends nothing."
+    ),
 )
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Closes runs whose process was killed, which Dagster's default launcher would never notice."""
+    """End runs whose process is provably gone."""
     ended = end_dead_runs(context.instance)
     if not ended:
         return dg.SkipReason("Every open run of this machine has its process.")

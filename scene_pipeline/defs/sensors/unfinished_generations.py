@@ -16,16 +16,17 @@ _LONGEST_INTERVAL_SECONDS = 10
         settings_at_load().sensor_interval_seconds, _LONGEST_INTERVAL_SECONDS
     ),
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Finishes what a dead or failed run left open: launches `frames` for it. A picture that is"
+        " paid for is fetched, stored and published; a payment whose answer was lost is cleared up;"
+        " what waited for a budget is tried again. What somebody works on is left alone. CAN SPEND"
+        " MONEY, under the caps of project and day, but buys nothing twice."
+    ),
 )
 def unfinished_generations(
     context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Finishes what a dead or failed run left open. CAN SPEND MONEY, but buys nothing twice.
-
-    A picture that is paid for is fetched, stored and published; a payment whose answer was lost is
-    cleared up; what waited for a budget is tried again, under the caps. What somebody works on is
-    left alone.
-    """
+    """Launch `frames` for scenes with a generation that nobody finishes."""
     from scene_pipeline.defs.launch_requests import launch_due  # noqa: PLC0415  # psycopg
     from scene_pipeline.pipeline.due.generations import unfinished  # noqa: PLC0415
 

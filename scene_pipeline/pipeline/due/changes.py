@@ -28,7 +28,7 @@ from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchr
 from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.scenes.document import read_document
 from scene_pipeline.scenes.identity import project_key_problem, scene_id_problem
-from scene_pipeline.scenes.planning import Action
+from scene_pipeline.scenes.planning import FOREIGN_FRAME, Action
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline.settings import Settings
 
@@ -88,6 +88,8 @@ def look(scene: SurveyedScene, now: datetime, quiet: timedelta) -> Look | dateti
         # budget may be blown for days.
         waiting = (now - scene.state.content_changed_at) / 2
         return now + min(max(waiting, _LOOK_AGAIN), _LOOK_AGAIN_LATEST)
+    if scene.decision.code == FOREIGN_FRAME:  # somebody's own frame is replaced only when asked
+        return "settle"
     if action in _LAUNCHED_ACTIONS:
         return "launch"
     if action == "stale" and scene.state.auto_refresh:

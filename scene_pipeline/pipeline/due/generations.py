@@ -23,7 +23,9 @@ from scene_pipeline.pipeline.due.launches import (
 )
 
 _PAID: frozenset[GenerationState] = frozenset({"submitted", "completed", "stored", "recorded"})
-_HELD_UP = frozenset({"budget_exhausted", "price_unknown"})
+_HELD_UP = frozenset(
+    {"budget_exhausted", "price_unknown", "continuity_broken", "provider_busy", "fal_key_missing"}
+)
 _ACTIVE_WAIT = timedelta(seconds=15)
 """Until a generation of an active run is looked at again."""
 _CANCELED_WAIT = timedelta(hours=1)

@@ -11,8 +11,8 @@ from itertools import groupby
 from operator import attrgetter
 
 from scene_pipeline.database import due
-from scene_pipeline.database.alerts import raise_alert
 from scene_pipeline.database.due import DueRequest
+from scene_pipeline.database.requests import refuse_requests
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.due.launches import SCENES_PER_TICK, DueScene, Wish, reason_of
@@ -102,16 +102,13 @@ def _refusal_of_scene(request: DueRequest) -> Refusal | None:
 
 async def _refuse(conn: Connection, request: DueRequest, refusal: Refusal) -> None:
     async with conn.transaction():
-        if await due.refuse_request(conn, request.id, refusal.code, refusal.message):
-            await raise_alert(
-                conn,
-                fingerprint=f"request:{request.id}",
-                code=refusal.code,
-                message=refusal.message,
-                next_action=refusal.next_action,
-                project_id=request.project_id,
-                scene_id=request.scene_id,
-            )
+        await refuse_requests(
+            conn,
+            [request.id],
+            code=refusal.code,
+            message=refusal.message,
+            next_action=refusal.next_action,
+        )
 
 
 def _wish(requests_of_project: list[DueRequest]) -> Wish:

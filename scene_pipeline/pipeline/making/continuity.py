@@ -153,9 +153,13 @@ def _reference(before: Predecessor) -> dict[str, Any]:
 
 async def _is_there(context: RunContext, generation: Generation) -> bool:
     """Whether what was committed can still be sent; retention may have removed an old version."""
-    keys = [sent["storage_key"] for sent in generation.reference_images if sent["storage_key"]]
+    sent = generation.reference_images
+    keys = [one["storage_key"] for one in sent if one["storage_key"]]
+    frames = [(one["scene_id"], one["version"]) for one in sent if "scene_id" in one]
     async with context.services.pool.connection() as conn:
-        return await continuity.are_present(conn, keys)
+        return await continuity.are_present(conn, keys) and await continuity.has_pictures(
+            conn, generation.project_id, frames
+        )
 
 
 def _broken(ref: SceneRef, before: str, what: str) -> BlockedError:

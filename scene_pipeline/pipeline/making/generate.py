@@ -18,6 +18,7 @@ from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import (
     AmbiguousSubmitError,
     BlockedError,
+    ConfigurationError,
     FetchError,
     ImageError,
     ProviderError,
@@ -53,7 +54,7 @@ async def generate(context: RunContext, generation: Generation, voice: SceneVoic
         ProviderError: It failed; the row says whether for good.
         LedgerError: Another worker moved the row, or the lock is lost.
     """
-    provider = context.services.provider(generation.provider)
+    provider = await _provider_of(context, generation)
     failures = 0
     if generation.state == "planned":
         generation = await _prepare(context, provider, generation, voice)
@@ -76,6 +77,15 @@ async def generate(context: RunContext, generation: Generation, voice: SceneVoic
                 await note(context, generation, error)
                 raise
     return generation
+
+
+async def _provider_of(context: RunContext, generation: Generation) -> ImageProvider:
+    try:
+        return context.services.provider(generation.provider)
+    except ConfigurationError as error:  # its key is missing: a person is told
+        blocked = BlockedError(error.message, code=error.error_code, next_action=error.next_action)
+        await note(context, generation, blocked)
+        raise blocked from error
 
 
 async def _prepare(

@@ -22,6 +22,7 @@ from scene_pipeline.pipeline.making.attempt import attempt, rejected_before, spe
 from scene_pipeline.pipeline.making.kept_frame import keep
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
+from scene_pipeline.pipeline.making.submitting import SCENE_CHANGED
 from scene_pipeline.pipeline.orders import (
     SceneOutcome,
     SceneStatus,
@@ -117,7 +118,9 @@ def _is_not_selected(context: RunContext, generation: Generation) -> bool:
 
 def _failed(work: SceneWork, error: ScenePipelineError, cost_usd: Decimal) -> SceneOutcome:
     status: SceneStatus = "failed"
-    if isinstance(error, BlockedError):
+    if error.error_code == SCENE_CHANGED:
+        status = "stale"
+    elif isinstance(error, BlockedError):
         status = "blocked"
     elif isinstance(error, AmbiguousSubmitError):
         status = "ambiguous"

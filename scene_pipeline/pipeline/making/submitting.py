@@ -6,15 +6,21 @@ else happens. A crash between any two steps leaves a row that says how far it ca
 Belongs here: one submit. Does not belong here: what follows from it (`pipeline.making.generate`).
 """
 
-from scene_pipeline.database import ambiguity, generations, ledger
+from collections.abc import Mapping
+from typing import Final
+
+from scene_pipeline.database import ambiguity, generations, intentions, ledger
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import BudgetError, LedgerError, SceneError
+from scene_pipeline.errors import BlockedError, BudgetError, LedgerError, SceneError
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.provider_request import complete_request
 from scene_pipeline.pipeline.making.run_context import RunContext
 from scene_pipeline.pipeline.making.slots import PlaceAtProvider
 from scene_pipeline.providers.base import ImageProvider, ImageRequest, Submission
+
+SCENE_CHANGED: Final = "scene_changed"
+"""Code of a scene that is not what it was when its picture was planned."""
 
 
 async def submit(
@@ -41,10 +47,15 @@ async def submit(
             raise context.stopped_by
         request = await _complete(context, generation)
         async with services.pool.connection() as conn:
+            _refuse_unwanted(generation, await intentions.why_unwanted(conn, generation))
             permitted = await permit(
                 conn, generation, context.caps(generation), context.order.run_id
             )
         if isinstance(permitted, ledger.PaymentRefused):
+            if permitted.budget.scope == "run":
+                # A cap that a person set for this very run: no other run exceeds it unasked.
+                async with services.pool.connection() as conn:
+                    await intentions.wait_for_a_person(conn, generation.id)
             raise _budget_error(generation, permitted)
         failpoint("after_permit")
         # The last question before the request leaves: is it still ours to send?
@@ -102,6 +113,25 @@ async def reread(context: RunContext, generation: Generation) -> Generation:
     """The row as it is now."""
     async with context.services.pool.connection() as conn:
         return await generations.get_generation(conn, generation.id)
+
+
+_UNWANTED: Mapping[intentions.Unwanted, str] = {
+    "removed": "was removed from the document",
+    "edited": "was edited",
+    "locked": "was locked",
+    "archived": "was archived with its project",
+}
+
+
+def _refuse_unwanted(generation: Generation, reason: intentions.Unwanted | None) -> None:
+    if reason is not None:
+        raise BlockedError(
+            f"Scene {generation.scene_id} {_UNWANTED[reason]} before its picture was asked for;"
+            " nothing was paid.",
+            code=SCENE_CHANGED,
+            next_action="Run again to make a frame for what the document says now.",
+            retryable=True,
+        )
 
 
 def _refuse_unknown_price(

@@ -18,14 +18,15 @@ from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.orders import FrameOrder
 from scene_pipeline.pipeline.planning.outlook import has_locked_frame
 from scene_pipeline.pipeline.planning.preview import check_settings, read_money
-from scene_pipeline.pipeline.planning.regenerate import given_overrides, request_new_versions
+from scene_pipeline.pipeline.planning.regenerate import request_new_versions
 from scene_pipeline.pipeline.planning.scene_work import new_generation
 from scene_pipeline.pipeline.planning.survey import ProjectSurvey, SurveyedScene, survey_project
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults
 from scene_pipeline.pipeline.projects.settings import refuse_archived
 from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.providers.registry import build_provider
-from scene_pipeline.scenes.requests import RequestOverrides, resolve_request
+from scene_pipeline.scenes.overrides import RequestOverrides, given_overrides
+from scene_pipeline.scenes.requests import resolve_request
 from scene_pipeline.settings import Settings
 
 Which = Literal["all", "stale", "failed", "missing"]

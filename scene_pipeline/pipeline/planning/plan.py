@@ -9,13 +9,18 @@ from itertools import groupby
 from uuid import UUID
 
 from scene_pipeline.database import generations, intentions, requests
-from scene_pipeline.database.rows import Connection
+from scene_pipeline.database.rows import Connection, Generation
+from scene_pipeline.database.versions import current_version
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
 from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
 from scene_pipeline.pipeline.planning.ladder import base_token
 from scene_pipeline.pipeline.planning.repetition import answer_of, go_on_with
 from scene_pipeline.pipeline.planning.reusing import reuse
-from scene_pipeline.pipeline.planning.scene_work import SceneWork, new_generation
+from scene_pipeline.pipeline.planning.scene_work import (
+    SceneWork,
+    is_asked_for,
+    new_generation,
+)
 from scene_pipeline.pipeline.planning.survey import SurveyedScene, survey_project
 from scene_pipeline.pipeline.projects.settings import archived_failure
 from scene_pipeline.pipeline.services import Services
@@ -45,7 +50,9 @@ async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
                 skip_retired=True,
             )
             here = {scene.ref for scene in survey.scenes}
-            work.extend(_gone(ref, survey.project_id) for ref in refs if ref not in here)
+            work.extend(
+                [await _gone(conn, ref, survey.project_id) for ref in refs if ref not in here]
+            )
             may_pay = "generated_frame" in order.stages
             work.extend(
                 [await _plan_scene(conn, order, scene, may_pay=may_pay) for scene in survey.scenes]
@@ -53,8 +60,14 @@ async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
     return work
 
 
-def _gone(ref: SceneRef, project_id: UUID) -> SceneWork:
-    """A scene that was removed between the order and its planning holds nothing else up."""
+async def _gone(conn: Connection, ref: SceneRef, project_id: UUID) -> SceneWork:
+    """A scene that was removed before its planning holds nothing else up.
+
+    What was sent for it is finished all the same, and becomes a version.
+    """
+    generation = await generations.open_generation(conn, project_id, ref.scene_id)
+    if generation is not None and generation.state == "planned":
+        generation = None
     failure = Failure(
         code="scene_gone",
         message=f"Scene {ref.scene_id} is no longer in the document.",
@@ -63,9 +76,9 @@ def _gone(ref: SceneRef, project_id: UUID) -> SceneWork:
     return SceneWork(
         ref=ref,
         project_id=project_id,
-        action="invalid",
+        action="invalid" if generation is None else "resume",
         reason="it is no longer in the document",
-        generation=None,
+        generation=generation,
         current=None,
         current_prompt=None,
         prompt=None,
@@ -105,12 +118,40 @@ async def _plan_scene(
             return _without_payment(work)
         planned = await _generate(conn, order, scene, work)
     else:
+        await _refuse(conn, scene)
         return work
     answer = planned.generation
     is_asked = answer is not None and base_token(answer.token) == order.token
     if order.mode == "regenerate" and answer is not None and not is_asked:
         await requests.keep_answer_of_order(conn, order.token, answer)
     return planned
+
+
+async def _refuse(conn: Connection, scene: SurveyedScene) -> None:
+    """Close what was asked for and is not to be made, so that whoever asked sees why."""
+    state, problem = scene.state, scene.problem
+    if problem is not None and state.request_id is not None:
+        await requests.refuse_requests(
+            conn,
+            [state.request_id],
+            code=problem.code,
+            message=problem.message,
+            next_action=problem.next_action,
+        )
+    is_kept = state.locked and state.image_id is not None
+    if state.open_generation_id is None or state.open_state != "planned" or not is_kept:
+        return
+    reason = f"Scene {state.scene_id} was locked before anything was sent for it."
+    if await intentions.abandon_unpaid(conn, state.open_generation_id, reason):
+        await requests.refuse_requests(
+            conn,
+            await requests.claims_of(conn, state.open_generation_id),
+            code="scene_locked",
+            message=reason,
+            next_action="Unlock it with `scene-pipeline unlock"
+            f" {state.project_key} {state.scene_id}` and ask again.",
+            state="claimed",
+        )
 
 
 def _known_failure(scene: SurveyedScene) -> Failure | None:
@@ -146,8 +187,10 @@ async def _resume(
 ) -> SceneWork:
     """Take the open generation up; one that is not sent yet follows the document's last word."""
     generation = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
-    if generation is None:
+    if generation is None and order.mode == "regenerate":
         return await _generate(conn, order, scene, work)
+    if generation is None:
+        return await _as_it_is(conn, work)
     if generation.state == "planned" and scene.request is not None:
         token = base_token(generation.token)
         wanted = new_generation(order, scene, scene.request, token)
@@ -173,16 +216,37 @@ async def _resume(
                 unit_price_usd=wanted.unit_price_usd,
             )
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
-    if request is not None and request.generation_id is None and not request.overrides:
+    is_of_today = generation.content_hash == work.content_hash
+    if is_of_today and request and request.generation_id is None and not request.overrides:
         # What is under way answers it: one picture was asked for, and one is being paid. A request
-        # with wishes of its own waits for its turn.
+        # with wishes of its own, or for other words by now, waits for its turn.
         await requests.claim_request(conn, request.id, generation.id)
     return replace(work, generation=generation)
 
 
+async def _as_it_is(conn: Connection, work: SceneWork) -> SceneWork:
+    """What the scene has by now: another run finished, this instant, what was to be done."""
+    reason = "another run has just finished it"
+    version = await current_version(conn, work.project_id, work.ref.scene_id)
+    if version is not None:
+        return replace(
+            work,
+            action="republish",
+            reason=reason,
+            current=frame_facts(version),
+            current_prompt=version.scene_prompt,
+        )
+    failure = Failure(
+        code="finished_elsewhere",
+        message=f"Another run has just given scene {work.ref.scene_id} up.",
+        next_action="Run again; `scene-pipeline status` shows what came of it.",
+    )
+    return replace(work, action="failed", reason=reason, failure=failure)
+
+
 async def _nobody_asked(conn: Connection, work: SceneWork, token: str) -> bool:
     """Whether a generation was planned for want of a frame, and not because of a request."""
-    if token and not token.startswith("attempt:"):
+    if is_asked_for(token):
         return False
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
     return request is None
@@ -206,19 +270,30 @@ async def _generate(
                 return again
             return replace(work, action="generate", generation=again)
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
+    if token is None and order.mode == "ensure" and request is None and scene.state.request_id:
+        return await _as_it_is(conn, work)  # it was answered since the scene was looked at
     if token is None:
         token = f"request:{request.id}" if request is not None else order.token
     new = new_generation(order, scene, scene.request, token)
-    generation = await intentions.plan_generation(conn, new)
-    if generation is None:
-        known = await generations.find_by_key(conn, new.idempotency_key)
-        if known is None:  # another worker opened one this instant: it satisfies the request
-            generation = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
-        else:
-            resolved = await go_on_with(conn, order, scene, work, known)
-            if isinstance(resolved, SceneWork):
-                return resolved
-            generation = resolved
-    if generation is not None and request is not None:
-        await requests.claim_request(conn, request.id, generation.id)
-    return replace(work, action="generate", generation=generation)
+    planned = await intentions.plan_generation(conn, new)
+    resolved = planned or await _go_on(conn, order, scene, work, new.idempotency_key)
+    if isinstance(resolved, SceneWork):
+        if request is not None:
+            is_failed = resolved.action == "failed"
+            await requests.answer_without_payment(conn, request.id, is_failed=is_failed)
+        return resolved
+    if request is not None:
+        await requests.claim_request(conn, request.id, resolved.id)
+    return replace(work, action="generate", generation=resolved)
+
+
+async def _go_on(
+    conn: Connection, order: FrameOrder, scene: SurveyedScene, work: SceneWork, key: str
+) -> SceneWork | Generation:
+    """Go on with what was planned before under this key, or instead of it."""
+    known = await generations.find_by_key(conn, key)
+    if known is not None:
+        return await go_on_with(conn, order, scene, work, known)
+    # Another worker opened one this instant: it satisfies the request.
+    opened = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
+    return opened or await _as_it_is(conn, work)

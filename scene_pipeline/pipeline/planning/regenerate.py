@@ -1,15 +1,13 @@
 """Asking for new versions: rows first, so that an interrupted command goes on as the same."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from hashlib import sha256
-from typing import Any
 
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.database.requests import ask_for_new_versions
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.scenes.hashes import canonical_json
-from scene_pipeline.scenes.requests import RequestOverrides
+from scene_pipeline.scenes.overrides import RequestOverrides, given_overrides
 
 
 async def request_new_versions(
@@ -44,12 +42,3 @@ async def request_new_versions(
         requested_by=requested_by,
         reason=reason,
     )
-
-
-def given_overrides(overrides: RequestOverrides) -> dict[str, Any]:
-    """What a request's row holds: the overrides that were given, as JSON gives them back."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(overrides).items()
-        if value is not None
-    }

@@ -5,6 +5,7 @@ Belongs here: plain values and how a resolved request becomes a row. Does not be
 """
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from scene_pipeline.database.rows import Generation, NewGeneration
@@ -13,6 +14,7 @@ from scene_pipeline.pipeline.planning.survey import SurveyedScene
 from scene_pipeline.pipeline.projects.scene_rows import content_parts
 from scene_pipeline.scenes.hashes import idempotency_key
 from scene_pipeline.scenes.identity import derive_seed, fixed_seed, next_seed
+from scene_pipeline.scenes.overrides import given_overrides
 from scene_pipeline.scenes.planning import Action
 from scene_pipeline.scenes.requests import ResolvedRequest
 from scene_pipeline.scenes.table import PromptRow
@@ -70,6 +72,7 @@ def new_generation(
         height=request.height,
         seed=seed,
         image_count=request.image_count,
+        overrides=given_overrides(scene.overrides) if is_asked_for(token) else {},
         parameters={
             "steps": request.steps,
             "guidance": request.guidance,
@@ -81,6 +84,15 @@ def new_generation(
         unit=estimate.unit if estimate else None,
         unit_price_usd=estimate.unit_price if estimate else None,
     )
+
+
+INSTEAD: Final = "instead:"
+"""Begins the token of what is made in the place of a version whose picture is gone."""
+
+
+def is_asked_for(token: str) -> bool:
+    """Whether a token is that of a version that somebody asked for, and not of a first frame."""
+    return bool(token) and not token.startswith(("attempt:", INSTEAD))
 
 
 def _named_references(request: ResolvedRequest) -> dict[str, list[str]]:

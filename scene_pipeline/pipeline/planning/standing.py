@@ -3,7 +3,7 @@
 Belongs here: from rows to plain facts. Does not belong here: deciding (`scenes.planning`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -28,8 +28,27 @@ def overridden(
     return replace(overrides, **{name: v for name, v in values.items() if v is not None})
 
 
-def standing_of(state: SceneState, scene: Scene | None, *, is_archived: bool = False) -> Standing:
-    """The facts of one scene that the decision needs, but for what could be reused."""
+def wishes_of(order: RequestOverrides, state: SceneState) -> RequestOverrides:
+    """What an order in mode *ensure* sets over everything.
+
+    Where it says nothing, and nobody asked for anything since, that is what the order of the open
+    generation did.
+    """
+    is_silent = order == RequestOverrides() and state.request_id is None
+    return read_overrides(state.open_overrides or {}) if is_silent else order
+
+
+def standing_of(
+    state: SceneState, scene: Scene | None, *, is_archived: bool, known_urls: Set[str]
+) -> Standing:
+    """The facts of one scene that the decision needs, but for what could be reused.
+
+    Args:
+        state: As the view has it.
+        scene: Its entry in the document; None where it cannot be used.
+        is_archived: Of its project.
+        known_urls: Addresses that are, or were, those of the project's versions.
+    """
     failure = None
     if state.last_state == "failed":
         failure = LastFailure(
@@ -53,4 +72,5 @@ def standing_of(state: SceneState, scene: Scene | None, *, is_archived: bool = F
         chosen_version=state.version if state.is_chosen else None,
         is_archived=is_archived,
         is_unsent=state.open_state == "planned",
+        is_foreign=bool(scene and scene.start_frame and scene.start_frame not in known_urls),
     )

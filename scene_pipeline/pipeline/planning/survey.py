@@ -5,7 +5,7 @@ Belongs here: reading the document and the rows, resolving requests, pricing. A 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from scene_pipeline.database.projects import (
@@ -21,17 +21,19 @@ from scene_pipeline.database.rows import (
     SceneState,
     VersionRow,
 )
-from scene_pipeline.database.versions import current_versions
+from scene_pipeline.database.versions import current_versions, urls_among
 from scene_pipeline.errors import NotFoundError, UsageError
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.orders import Failure, Mode, SceneRef
 from scene_pipeline.pipeline.planning.reuse import find_identical, find_reusable, reusable_of
-from scene_pipeline.pipeline.planning.standing import overridden, standing_of
+from scene_pipeline.pipeline.planning.standing import overridden, standing_of, wishes_of
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.providers.prices import Estimate, PriceTable
-from scene_pipeline.scenes.document import ProjectDocument, read_document
+from scene_pipeline.providers.registry import most_images
+from scene_pipeline.scenes.document import ProjectDocument, Scene, read_document
 from scene_pipeline.scenes.planning import Decision, Standing, decide
 from scene_pipeline.scenes.requests import (
+    RequestDefaults,
     RequestOverrides,
     ResolvedRequest,
     resolve_request,
@@ -58,6 +60,8 @@ class SurveyedScene:
     """Why its regeneration request cannot be granted; nothing is made for it meanwhile."""
     reusable: ReusableVersion | None = None
     """A version that can stand in for a new one."""
+    overrides: RequestOverrides = field(default_factory=RequestOverrides)
+    """What `request` was settled with."""
     otherwise: Decision | None = None
     """What is decided where that version is not to be had any more; for an open generation that
     nothing was sent for, what costs nothing where the document no longer asks for it."""
@@ -125,6 +129,17 @@ async def survey_project(
         states = _selected(states, project_key, scene_ids)
     versions = await current_versions(conn, project.id)
     by_id = {scene.scene_id: scene for scene in document.scenes}
+    known_urls = await urls_among(
+        conn, project.id, [scene.start_frame for scene in document.scenes if scene.start_frame]
+    )
+
+    def standing_in(state: SceneState) -> Standing:
+        return standing_of(
+            state,
+            by_id.get(state.scene_id),
+            is_archived=project.is_archived,
+            known_urls=known_urls,
+        )
 
     def decided(standing: Standing) -> Decision:
         return decide(standing, regenerate=mode == "regenerate", refresh_stale=refresh_stale)
@@ -134,12 +149,14 @@ async def survey_project(
         scene = by_id.get(state.scene_id)
         request: ResolvedRequest | None = None
         problem: Failure | None = None
+        effective = overrides
         if scene is not None and state.problem_code is None:
             try:
-                effective = overridden(overrides, state.request_overrides)
-                request = resolve_request(document, scene, defaults, effective)
+                wishes = wishes_of(overrides, state) if mode == "ensure" else overrides
+                effective = overridden(wishes, state.request_overrides)
+                request = _settle(document, scene, defaults, effective)
             except UsageError as error:
-                resolve_request(document, scene, defaults, overrides)  # the order's own are refused
+                _settle(document, scene, defaults, overrides)  # the order's own are refused
                 problem = failure_of(error)
         estimate = (
             prices.estimate(
@@ -152,7 +169,7 @@ async def survey_project(
             if request is not None
             else None
         )
-        standing = standing_of(state, scene, is_archived=project.is_archived)
+        standing = standing_in(state)
         surveyed.append(
             _with_reuse(
                 SurveyedScene(
@@ -164,6 +181,7 @@ async def survey_project(
                     estimate=estimate,
                     current=versions.get(state.scene_id),
                     problem=problem,
+                    overrides=effective,
                 ),
                 standing,
                 reusable.get(state.scene_id),
@@ -175,13 +193,29 @@ async def survey_project(
         surveyed = [
             _with_reuse(
                 scene,
-                standing_of(scene.state, by_id.get(scene.ref.scene_id)),
+                standing_in(scene.state),
                 identical.get(scene.ref.scene_id),
                 decided,
             )
             for scene in surveyed
         ]
     return ProjectSurvey(project, document, tuple(surveyed))
+
+
+def _settle(
+    document: ProjectDocument, scene: Scene, defaults: RequestDefaults, overrides: RequestOverrides
+) -> ResolvedRequest:
+    request = resolve_request(document, scene, defaults, overrides)
+    if request.image_count > 1:
+        most = most_images(request.provider, request.endpoint)
+        if request.image_count > most:
+            raise UsageError(
+                f"{request.endpoint} makes {most if most > 1 else 'one'} of one request, not"
+                f" {request.image_count} candidates.",
+                code="candidates_unsupported",
+                next_action="Ask for fewer candidates, or name a model that makes as many at once.",
+            )
+    return request
 
 
 def _refused(decision: Decision, problem: Failure | None) -> Decision:

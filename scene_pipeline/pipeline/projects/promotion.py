@@ -240,9 +240,9 @@ async def _check_version(conn: Connection, chosen: VersionRow) -> None:
             code="version_removed",
             next_action=next_action,
         )
-    if await promotion.is_expired(conn, chosen.id):
+    if await promotion.is_gone(conn, chosen.id):
         raise UsageError(
-            f"{name} is not in the store yet, and its provider's address has expired.",
+            f"{name} is not in the store, and its provider does not have it any more.",
             code="version_expired",
             next_action="Try to bring it home with `scene-pipeline heal`, or choose another.",
         )

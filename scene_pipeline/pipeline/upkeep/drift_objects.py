@@ -129,7 +129,8 @@ async def _bring_back(check: ProjectCheck, place: VersionPlace) -> None:
     """Store the very same bytes under the very same key, where they can still be had."""
     services, key = check.services, place.storage_path or ""
     async with services.pool.connection() as conn:
-        generation = await get_generation(conn, place.generation_id)
+        maker_id, image_index = await drift.made_by(conn, place.generation_id, place.image_index)
+        generation = await get_generation(conn, maker_id)
         is_kept = await drift.is_object_kept(conn, key)
     if not is_kept:
         message = f"{key} was collected, and a key is never used twice."
@@ -138,7 +139,7 @@ async def _bring_back(check: ProjectCheck, place: VersionPlace) -> None:
         lambda: find_again(
             services,
             generation,
-            picture_of(generation, place.image_index),
+            picture_of(generation, image_index),
             place.sha256,
             downloads=check.transfers,
             decodes=check.decodes,

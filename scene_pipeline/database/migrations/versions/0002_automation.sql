@@ -23,6 +23,7 @@ CREATE FUNCTION projects_want_scenes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE scenes SET wanted_at = now(), want_attempts = 0
     WHERE project_id = NEW.id AND retired_at IS NULL;
+    INSERT INTO storyboard_changes (project_id) VALUES (NEW.id);
     RETURN NULL;
 END $$;
 CREATE TRIGGER projects_want_scenes AFTER UPDATE OF auto_refresh, archived_at ON projects
@@ -173,6 +174,32 @@ CREATE TRIGGER generations_alert_lost AFTER UPDATE OF heal_error_code ON generat
         AND NEW.heal_error_code ~ '^(blocked_|redirect_|invalid_url$|result_lost$|bytes_changed$)')
     EXECUTE FUNCTION generations_alert('heal');
 
+-- ------------------------------------------------------------------------------------ contact sheets
+
+-- Projects whose sheet may not show their frames any more. One row per change rather than one per
+-- project, since workers that record frames of one project must never wait for each other here; the
+-- sensor puts them together.
+CREATE TABLE storyboard_changes (
+    id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    project_id          uuid NOT NULL,
+    looked_at           timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX storyboard_changes_next ON storyboard_changes (looked_at);
+CREATE INDEX storyboard_changes_project ON storyboard_changes (project_id);
+INSERT INTO storyboard_changes (project_id) SELECT id FROM projects WHERE archived_at IS NULL;
+
+CREATE FUNCTION storyboard_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO storyboard_changes (project_id) VALUES (NEW.project_id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER scene_images_storyboard_of_new AFTER INSERT ON scene_images
+    FOR EACH ROW WHEN (NEW.is_current) EXECUTE FUNCTION storyboard_changed();
+CREATE TRIGGER scene_images_storyboard AFTER UPDATE OF is_current, storage_status ON scene_images
+    FOR EACH ROW WHEN (NEW.is_current
+        AND (NOT OLD.is_current OR NEW.storage_status <> OLD.storage_status))
+    EXECUTE FUNCTION storyboard_changed();
+
 -- ------------------------------------------------------------------------------------------ the inbox
 
 -- Files of a watched folder or prefix, as they were last looked at.
@@ -205,6 +232,8 @@ ALTER TABLE generations
     -- Pictures that are sent along, in order; settled before the payment is permitted.
     ADD COLUMN reference_images jsonb NOT NULL DEFAULT '[]'
         CHECK (jsonb_typeof(reference_images) = 'array'),
+    -- What its order set over everything, where it was asked for: whoever takes it up keeps to it.
+    ADD COLUMN overrides jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(overrides) = 'object'),
     -- How many steps down the ladder after rejections it stands.
     ADD COLUMN rung integer NOT NULL DEFAULT 0 CHECK (rung >= 0),
     -- What the provider's safety check objected to.
@@ -264,7 +293,7 @@ SELECT s.project_id, p.key AS project_key, s.scene_id, s.position, s.scene_promp
        CASE
            WHEN s.problem_code IS NOT NULL THEN 'invalid'
            WHEN o.error_code IN ('budget_exhausted', 'price_unknown', 'continuity_broken',
-                                 'provider_busy') THEN 'blocked'
+                                 'provider_busy', 'fal_key_missing') THEN 'blocked'
            WHEN o.state = 'submitting' AND (o.error_code = 'submit_ambiguous'
                 OR o.submitting_at < now() - interval '5 minutes') THEN 'ambiguous'
            WHEN o.id IS NOT NULL THEN 'generating'
@@ -284,7 +313,7 @@ SELECT s.project_id, p.key AS project_key, s.scene_id, s.position, s.scene_promp
        i.generated_at, g.id AS current_generation_id, g.content_hash AS current_content_hash,
        g.content AS current_content, g.request_hash AS current_request_hash,
        g.seed AS current_seed,
-       o.id AS open_generation_id, o.state AS open_state,
+       o.id AS open_generation_id, o.state AS open_state, o.overrides AS open_overrides,
        l.id AS last_generation_id, l.state AS last_state,
        l.content_hash AS last_content_hash, l.error_retryable AS last_error_retryable,
        l.error_charge AS last_error_charge, l.flagged_input AS last_flagged_input,
