@@ -196,7 +196,7 @@ def test_small_gaps_of_scenes_at_rest_are_run_along_and_cost_nothing(
     insert(studio, film([f"Shot {number}" for number in range(1, 6)]))
     daemon.live()
     for scene_id in ("scene_1", "scene_3"):
-        studio.edit(["scenes", scene_id, "scene_start_frame"], "https://example.com/other.jpg")
+        studio.edit(["scenes", scene_id, "scene_start_frame"], None)
 
     [request] = daemon.tick()
     daemon.execute([request])

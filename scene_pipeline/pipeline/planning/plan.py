@@ -6,13 +6,11 @@ scenes or none.
 
 from dataclasses import replace
 from itertools import groupby
-from uuid import UUID
 
 from scene_pipeline.database import generations, intentions, requests
 from scene_pipeline.database.rows import Connection, Generation
-from scene_pipeline.database.versions import current_version
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
-from scene_pipeline.pipeline.orders import Failure, FrameOrder, SceneRef
+from scene_pipeline.pipeline.orders import FrameOrder
 from scene_pipeline.pipeline.planning.ladder import base_token
 from scene_pipeline.pipeline.planning.repetition import answer_of, go_on_with
 from scene_pipeline.pipeline.planning.reusing import reuse
@@ -22,9 +20,8 @@ from scene_pipeline.pipeline.planning.scene_work import (
     new_generation,
 )
 from scene_pipeline.pipeline.planning.survey import SurveyedScene, survey_project
-from scene_pipeline.pipeline.projects.settings import archived_failure
+from scene_pipeline.pipeline.planning.unplanned import as_it_is, gone, known_failure, refuse
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.scenes.planning import PROJECT_ARCHIVED
 
 
 async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
@@ -51,40 +48,13 @@ async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
             )
             here = {scene.ref for scene in survey.scenes}
             work.extend(
-                [await _gone(conn, ref, survey.project_id) for ref in refs if ref not in here]
+                [await gone(conn, ref, survey.project_id) for ref in refs if ref not in here]
             )
             may_pay = "generated_frame" in order.stages
             work.extend(
                 [await _plan_scene(conn, order, scene, may_pay=may_pay) for scene in survey.scenes]
             )
     return work
-
-
-async def _gone(conn: Connection, ref: SceneRef, project_id: UUID) -> SceneWork:
-    """A scene that was removed before its planning holds nothing else up.
-
-    What was sent for it is finished all the same, and becomes a version.
-    """
-    generation = await generations.open_generation(conn, project_id, ref.scene_id)
-    if generation is not None and generation.state == "planned":
-        generation = None
-    failure = Failure(
-        code="scene_gone",
-        message=f"Scene {ref.scene_id} is no longer in the document.",
-        next_action="Nothing is to be done; its frames are kept, and come back with it.",
-    )
-    return SceneWork(
-        ref=ref,
-        project_id=project_id,
-        action="invalid" if generation is None else "resume",
-        reason="it is no longer in the document",
-        generation=generation,
-        current=None,
-        current_prompt=None,
-        prompt=None,
-        content_hash=None,
-        failure=failure,
-    )
 
 
 async def _plan_scene(
@@ -103,7 +73,7 @@ async def _plan_scene(
         current_prompt=scene.current.scene_prompt if scene.current else None,
         prompt=scene.prompt,
         content_hash=scene.state.content_hash,
-        failure=_known_failure(scene),
+        failure=known_failure(scene),
     )
     if decision.action == "reuse":
         reused = await reuse(conn, order, scene, work)
@@ -118,62 +88,13 @@ async def _plan_scene(
             return _without_payment(work)
         planned = await _generate(conn, order, scene, work)
     else:
-        await _refuse(conn, scene)
+        await refuse(conn, scene)
         return work
     answer = planned.generation
     is_asked = answer is not None and base_token(answer.token) == order.token
     if order.mode == "regenerate" and answer is not None and not is_asked:
         await requests.keep_answer_of_order(conn, order.token, answer)
     return planned
-
-
-async def _refuse(conn: Connection, scene: SurveyedScene) -> None:
-    """Close what was asked for and is not to be made, so that whoever asked sees why."""
-    state, problem = scene.state, scene.problem
-    if problem is not None and state.request_id is not None:
-        await requests.refuse_requests(
-            conn,
-            [state.request_id],
-            code=problem.code,
-            message=problem.message,
-            next_action=problem.next_action,
-        )
-    is_kept = state.locked and state.image_id is not None
-    if state.open_generation_id is None or state.open_state != "planned" or not is_kept:
-        return
-    reason = f"Scene {state.scene_id} was locked before anything was sent for it."
-    if await intentions.abandon_unpaid(conn, state.open_generation_id, reason):
-        await requests.refuse_requests(
-            conn,
-            await requests.claims_of(conn, state.open_generation_id),
-            code="scene_locked",
-            message=reason,
-            next_action="Unlock it with `scene-pipeline unlock"
-            f" {state.project_key} {state.scene_id}` and ask again.",
-            state="claimed",
-        )
-
-
-def _known_failure(scene: SurveyedScene) -> Failure | None:
-    state = scene.state
-    if scene.decision.action == "invalid":
-        return Failure(
-            code=state.problem_code or "scene_invalid",
-            message=state.problem_message or f"Scene {state.scene_id} is not in the document.",
-            next_action="Correct the scene in the document and import it again.",
-        )
-    if scene.decision.code == PROJECT_ARCHIVED:
-        return archived_failure(scene.ref.project_key)
-    if scene.decision.action == "failed" and scene.problem is not None:
-        return scene.problem
-    if scene.decision.action == "failed":
-        return Failure(
-            code=state.error_code or "failed",
-            message=state.error_message or "The last attempt failed.",
-            next_action=state.error_next_action
-            or f"Ask for another picture: --regenerate --scene {state.scene_id}.",
-        )
-    return None
 
 
 def _without_payment(work: SceneWork) -> SceneWork:
@@ -190,7 +111,7 @@ async def _resume(
     if generation is None and order.mode == "regenerate":
         return await _generate(conn, order, scene, work)
     if generation is None:
-        return await _as_it_is(conn, work)
+        return await as_it_is(conn, work)
     if generation.state == "planned" and scene.request is not None:
         token = base_token(generation.token)
         wanted = new_generation(order, scene, scene.request, token)
@@ -224,26 +145,6 @@ async def _resume(
     return replace(work, generation=generation)
 
 
-async def _as_it_is(conn: Connection, work: SceneWork) -> SceneWork:
-    """What the scene has by now: another run finished, this instant, what was to be done."""
-    reason = "another run has just finished it"
-    version = await current_version(conn, work.project_id, work.ref.scene_id)
-    if version is not None:
-        return replace(
-            work,
-            action="republish",
-            reason=reason,
-            current=frame_facts(version),
-            current_prompt=version.scene_prompt,
-        )
-    failure = Failure(
-        code="finished_elsewhere",
-        message=f"Another run has just given scene {work.ref.scene_id} up.",
-        next_action="Run again; `scene-pipeline status` shows what came of it.",
-    )
-    return replace(work, action="failed", reason=reason, failure=failure)
-
-
 async def _nobody_asked(conn: Connection, work: SceneWork, token: str) -> bool:
     """Whether a generation was planned for want of a frame, and not because of a request."""
     if is_asked_for(token):
@@ -271,7 +172,7 @@ async def _generate(
             return replace(work, action="generate", generation=again)
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
     if token is None and order.mode == "ensure" and request is None and scene.state.request_id:
-        return await _as_it_is(conn, work)  # it was answered since the scene was looked at
+        return await as_it_is(conn, work)  # it was answered since the scene was looked at
     if token is None:
         token = f"request:{request.id}" if request is not None else order.token
     new = new_generation(order, scene, scene.request, token)
@@ -296,4 +197,4 @@ async def _go_on(
         return await go_on_with(conn, order, scene, work, known)
     # Another worker opened one this instant: it satisfies the request.
     opened = await generations.open_generation(conn, work.project_id, work.ref.scene_id)
-    return opened or await _as_it_is(conn, work)
+    return opened or await as_it_is(conn, work)
