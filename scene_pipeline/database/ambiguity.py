@@ -103,7 +103,7 @@ async def permit_another_payment(
             " doubtful_since = coalesce(doubtful_since, submitting_at),"
             " submitting_at = now(), run_id = %s, error_code = NULL, error_message = NULL,"
             " error_next_action = NULL, error_retryable = NULL,"
-            " take_up_at = now() + interval '15 seconds', take_up_attempts = 0, updated_at = now()"
+            " take_up_at = now() + interval '15 seconds', updated_at = now()"
             " WHERE id = %s AND state = 'submitting' AND submit_count = %s"
             f" AND submit_count < max_submits RETURNING {GENERATION_COLUMNS}",
             (run_id, generation.id, generation.submit_count),

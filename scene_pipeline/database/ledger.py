@@ -73,8 +73,7 @@ async def permit_payment(
             " submit_count = submit_count + 1, error_code = NULL, error_message = NULL,"
             " error_next_action = NULL, error_retryable = NULL, error_charge = NULL,"
             # However long it waited until now: a result can expire within minutes.
-            " take_up_at = now() + interval '15 seconds', take_up_attempts = 0,"
-            " updated_at = now()"
+            " take_up_at = now() + interval '15 seconds', updated_at = now()"
             f" WHERE id = %s AND state = 'planned' AND submit_count < max_submits"
             f" RETURNING {GENERATION_COLUMNS}",
             (run_id, generation.id),
@@ -107,7 +106,7 @@ async def mark_submitted(
         generation,
         ("submitting",),
         # A permission to pay again that was not used ends here.
-        "state = 'submitted', max_submits = submit_count,"
+        "state = 'submitted', max_submits = submit_count, take_up_attempts = 0,"
         " request_id = %(request_id)s, status_url = %(status_url)s,"
         " response_url = %(response_url)s, cancel_url = %(cancel_url)s, submitted_at = now(),"
         " error_code = NULL, error_message = NULL, error_next_action = NULL,"
@@ -129,6 +128,8 @@ async def return_unsent(conn: Connection, generation: Generation) -> Generation:
             generation,
             ("submitting",),
             "state = 'planned', submit_count = submit_count - 1, max_submits = submit_count,"
+            # A service that refuses again and again is asked ever more rarely, up to 16 minutes.
+            " take_up_at = now() + interval '15 seconds' * 2 ^ least(take_up_attempts, 6),"
             " submitting_at = NULL",
             {},
         )

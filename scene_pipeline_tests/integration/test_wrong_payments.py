@@ -293,8 +293,10 @@ def test_a_wish_for_the_words_of_today_is_not_answered_by_those_of_yesterday(
     assert_invariants(set_up)
 
 
-@pytest.mark.parametrize("place", ["after_permit", "after_submitted"])
-def test_what_is_paid_after_a_long_wait_is_taken_up_again_soon(place: str, set_up: Studio) -> None:
+@pytest.mark.parametrize(("place", "attempts"), [("after_permit", 9), ("after_submitted", 0)])
+def test_what_is_paid_after_a_long_wait_is_taken_up_again_soon(
+    place: str, attempts: int, set_up: Studio
+) -> None:
     set_up.bring(film(["A lighthouse"]))
     without_money(set_up).run()
     set_up.sql(
@@ -307,7 +309,25 @@ def test_what_is_paid_after_a_long_wait_is_taken_up_again_soon(place: str, set_u
         "SELECT take_up_at < now() + interval '1 minute' AS is_soon, take_up_attempts AS n"
         " FROM generations"
     )
-    assert row == {"is_soon": True, "n": 0}
+    assert row == {"is_soon": True, "n": attempts}
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(0, 15), (6, 960)])
+def test_a_service_that_refuses_again_and_again_is_asked_ever_more_rarely(
+    attempts: int, seconds: int, set_up: Studio, provider: ScriptedProvider
+) -> None:
+    set_up.bring(film(["A lighthouse"]))
+    without_money(set_up).run()
+    set_up.sql("UPDATE generations SET take_up_attempts = %s", attempts)
+    provider.set_fault("too_busy")
+
+    set_up.run()
+
+    [row] = set_up.sql(
+        "SELECT state, extract(epoch FROM take_up_at - updated_at)::int AS wait FROM generations"
+    )
+    assert row["state"] == "planned"
+    assert abs(row["wait"] - seconds) < 15
 
 
 def let_another_run_be_faster(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
