@@ -1,15 +1,16 @@
-"""Whether runs of a job are under way."""
+"""Whether runs are under way."""
 
 import dagster as dg
 
-ACTIVE_STATUSES = [
+SUBMITTED_STATUSES = [
     dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-"""Of a run that has not ended."""
+"""Of a run that Dagster carries out by itself from here on."""
+ACTIVE_STATUSES = [dg.DagsterRunStatus.NOT_STARTED, *SUBMITTED_STATUSES]
+"""Of a run that has not ended, also one that was created and not submitted yet."""
 
 
 def has_active_run(instance: dg.DagsterInstance, job_name: str) -> bool:

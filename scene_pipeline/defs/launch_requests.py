@@ -15,6 +15,7 @@ import dagster as dg
 from scene_pipeline.database.due import scenes_at_rest
 from scene_pipeline.database.launches import EXPIRED, Launch, Trigger, open_launches
 from scene_pipeline.database.rows import Connection
+from scene_pipeline.defs.active_runs import SUBMITTED_STATUSES
 from scene_pipeline.defs.config import FramesConfig
 from scene_pipeline.defs.metadata import LAUNCH_TAG, PROJECT_TAG, REQUEST_TAG, launch_tags
 from scene_pipeline.defs.partitions import (
@@ -51,12 +52,6 @@ _REQUESTS_IN_TAG = 20
 _KEYS_PER_REQUEST = 1000
 # Dagster's own tag of a run that executes another one again: the first of the chain.
 _ROOT_RUN_TAG = "dagster/root_run_id"
-_ACTIVE_STATUSES = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 FindDue = Callable[[Connection, Settings, RunFates], Awaitable[Sequence[Wish]]]
 """Says what a sensor is to launch."""
@@ -116,7 +111,7 @@ def fates_of_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> Map
     roots = {r.run_id: r.root_run_id or r.run_id for r in runs if fates[r.run_id] != "active"}
     if roots:
         successors = dg.RunsFilter(
-            tags={_ROOT_RUN_TAG: sorted(set(roots.values()))}, statuses=_ACTIVE_STATUSES
+            tags={_ROOT_RUN_TAG: sorted(set(roots.values()))}, statuses=SUBMITTED_STATUSES
         )
         going_on = {run.root_run_id for run in instance.get_runs(successors, limit=_RUNS_PER_TICK)}
         fates |= {run_id: "active" for run_id, root in roots.items() if root in going_on}
@@ -124,7 +119,7 @@ def fates_of_runs(instance: dg.DagsterInstance, run_ids: Collection[str]) -> Map
 
 
 def _fate(run: dg.DagsterRun) -> RunFate:
-    if run.status in _ACTIVE_STATUSES or run.is_complete_and_waiting_to_retry:
+    if run.status in SUBMITTED_STATUSES or run.is_complete_and_waiting_to_retry:
         return "active"
     return "canceled" if run.status is dg.DagsterRunStatus.CANCELED else "ended"
 
@@ -152,7 +147,7 @@ def _runs_of_launches(
     others = [str(one.id) for one in launches if one.trigger != "command"]
     filters = [
         dg.RunsFilter(tags={LAUNCH_TAG: others}),
-        dg.RunsFilter(tags={LAUNCH_TAG: commands}, statuses=_ACTIVE_STATUSES),
+        dg.RunsFilter(tags={LAUNCH_TAG: commands}, statuses=SUBMITTED_STATUSES),
     ]
     found: dict[int, LaunchedRun] = {}
     for wanted, ids in zip(filters, (others, commands), strict=True):

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
 from scene_pipeline.defs.jobs import storyboard_job
 from scene_pipeline.defs.metadata import PROJECT_TAG, SHEET_TAG
 from scene_pipeline.defs.partitions import projects
@@ -10,13 +11,6 @@ from scene_pipeline.scenes.identity import project_partition_key
 
 _PROJECTS_PER_TICK = 50
 _ATTEMPTS_PER_SHEET = 3
-_ACTIVE_STATUSES = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.sensor(
@@ -59,7 +53,7 @@ def _sheet_request(
     Dagster never launches the same `run_key` twice, not even after a failure: it carries the
     attempt.
     """
-    if _has_runs(instance, {PROJECT_TAG: project_key}, _ACTIVE_STATUSES):
+    if _has_runs(instance, {PROJECT_TAG: project_key}, ACTIVE_STATUSES):
         return None
     failed = instance.get_runs_count(
         dg.RunsFilter(
