@@ -2,7 +2,7 @@
 PYTHON ?= python3
 FILE ?= examples/lighthouse.json
 # Test processes. Tests wait more than they compute, so more of them than cores pay off.
-JOBS ?= 6
+JOBS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -28,7 +28,7 @@ test: $(DEVELOPMENT) ## Run the tests, a few minutes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-long: $(DEVELOPMENT) ## Run the soaks, races and walks that `make test` leaves out
-	$(BIN)/python -m pytest -m long -n 3 --dist loadfile --durations 10
+	$(BIN)/python -m pytest -m long --durations 10
 
 lint: $(DEVELOPMENT) types ## Check style, formatting and types
 	$(BIN)/ruff check .

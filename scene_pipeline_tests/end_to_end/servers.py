@@ -1,8 +1,10 @@
 """What `up` starts, for tests that need it running."""
 
 import json
+import random
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from typing import Any
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.standins.postgres import wait_until
 
+_PORTS = range(10_000, 12_000)
+"""Beside those of the other servers of tests."""
 STOP_SECONDS = 40.0
 """Far above what it takes, for a busy machine."""
 
@@ -25,16 +29,24 @@ class Running:
 
 
 def free_ports() -> dict[str, str]:
-    """Variables that put the frame server and Dagster on ports that are free now."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("127.0.0.1", 0)) as other,
-    ):
-        frames_port, dagster_port = one.getsockname()[1], other.getsockname()[1]
+    """Variables that put the frame server and Dagster on ports that are free now.
+
+    They are used only seconds later: below the range from which the system hands out ports to
+    clients, or a connection of another test would take one meanwhile.
+    """
+    frames_port, dagster_port = random.sample([p for p in _PORTS if _is_free(p)], 2)
     return {
         "SCENE_PIPELINE_PUBLIC_URL": f"http://127.0.0.1:{frames_port}",
         "SCENE_PIPELINE_DAGSTER_PORT": str(dagster_port),
     }
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -48,10 +60,17 @@ def up(cli: CommandLine) -> Iterator[Running]:
             lines.append(line)
             if line.rstrip() == "}":
                 break
-        yield Running(process, json.loads("".join(lines)))
+        addresses = json.loads("".join(lines))
+        assert "error" not in addresses, addresses
+        yield Running(process, addresses)
     finally:
+        ended_as = process.poll()
         process.terminate()
-        process.communicate(timeout=STOP_SECONDS)
+        _, words = process.communicate(timeout=STOP_SECONDS)
+        if ended_as:  # a test that needed it cannot say why it was gone
+            sys.stderr.write(f"`up` ended by itself with {ended_as}: {words[-2000:]}\n")
+            for log in sorted((cli.home / "logs").glob("*.log")):
+                sys.stderr.write(f"{log.name}: {log.read_text(errors='replace')[-2000:]}\n")
         wait_until(lambda: not processes_of(cli.home), STOP_SECONDS)
 
 
