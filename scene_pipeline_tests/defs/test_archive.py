@@ -161,7 +161,7 @@ def test_a_backfill_holds_everything_until_it_has_ended(
 
     waiting = archive(runtime, InstanceKeys(instance))
     instance.update_backfill(
-        backfill.with_status(BulkActionStatus.CANCELED)  # type: ignore[no-untyped-call]
+        backfill.with_status(BulkActionStatus.CANCELED)  # type: ignore[no-untyped-call]  # Dagster's
     )
     done = archive(runtime, InstanceKeys(instance))
 

@@ -140,7 +140,9 @@ def test_a_run_whose_process_died_is_told_unless_it_is_launched_again(
 ) -> None:
     studio.bring(film(["Dawn"]))
     retried = failed_run(instance)
-    assert instance.get_run_by_id(retried).tags["dagster/will_retry"] == "true"  # type: ignore[union-attr]
+    run = instance.get_run_by_id(retried)
+    assert run is not None
+    assert run.tags["dagster/will_retry"] == "true"
     final = failed_run(instance, **{"dagster/max_retries": "0"})
 
     tick(instance, told)

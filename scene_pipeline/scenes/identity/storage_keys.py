@@ -1,0 +1,131 @@
+"""Storage keys: one-way, since nothing that a user typed may reach a path or an URL as it is."""
+
+import re
+from datetime import UTC, datetime
+from typing import Literal
+from uuid import UUID
+
+from scene_pipeline.scenes.identity.slugs import slug, text_digest
+
+MAX_STORAGE_KEY_LENGTH = 512
+KEY_DIGITS = 16
+"""Hex digits of the content's sha256 in a storage key."""
+MAX_KEY_DIGITS = 64
+
+PROJECTS_PREFIX = "projects"
+SCENES_FOLDER = "scenes"
+SHEETS_FOLDER = "sheets"
+DERIVATIVES_FOLDER = "derivatives"
+ASSETS_PREFIX = "assets"
+"""Uploaded and imported pictures, the user's own."""
+DOCTOR_PREFIX = "doctor"
+"""Objects that `doctor` writes, reads and deletes again."""
+
+DerivativeKind = Literal["thumbnail", "webp"]
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+_EXTENSION = re.compile(r"[a-z0-9]{2,5}")
+_STORAGE_KEY = re.compile(r"[a-z0-9][A-Za-z0-9/_.-]*")
+_SIMPLE_SCENE_ID = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+_KEY_TIME = re.compile(r"_(\d{8}T\d{6}Z)_[0-9a-f]{16,64}\.[a-z0-9]{2,5}$")
+
+
+def frame_storage_key(
+    project_id: UUID,
+    scene_id: str,
+    created_at: datetime,
+    sha256: str,
+    extension: str,
+    *,
+    image_index: int = 0,
+    digits: int = KEY_DIGITS,
+) -> str:
+    """Build the storage key of a scene's frame.
+
+    The time is the generation's own, so that a retry makes the same key.
+
+    Args:
+        project_id: The project's row.
+        scene_id: The scene's id; its slug is what shows. Ids that differ only in what a slug drops
+            ("Scene_1" and "scene_1") are told apart by digits of their hash.
+        created_at: When the generation was planned; aware.
+        sha256: Hex digest of the stored bytes.
+        extension: "jpeg", "png" or "webp", without a dot.
+        image_index: Which of several candidates, from 0; it shows from 1 on, so that two candidates
+            with the same bytes have a key each.
+        digits: How many hex digits of the digest are shown, 16 to 64: more of them make another key
+            for the same bytes, where the shorter one was collected and is used up.
+
+    Returns:
+        `projects/<id>/scenes/<scene>_<YYYYMMDDTHHMMSSZ>_<16 hex digits>.<extension>`, with `_c<n>`
+        after the scene for a further candidate.
+    """
+    digest = _checked_digest(sha256)[:digits]
+    candidate = f"_c{image_index}" if image_index else ""
+    name = f"{_scene_part(scene_id)}{candidate}_{_timestamp(created_at)}_{digest}"
+    return _project_object(project_id, SCENES_FOLDER, name, extension)
+
+
+def sheet_storage_key(project_id: UUID, created_at: datetime, sha256: str, extension: str) -> str:
+    """Build the storage key of a project's contact sheet, `projects/<id>/sheets/sheet_...`."""
+    name = f"sheet_{_timestamp(created_at)}_{_checked_digest(sha256)[:KEY_DIGITS]}"
+    return _project_object(project_id, SHEETS_FOLDER, name, extension)
+
+
+def storage_key_time(key: str) -> datetime | None:
+    """When the thing that a storage key names was made; None where the key does not say."""
+    match = _KEY_TIME.search(key)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(match.group(1), _TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def derivative_storage_key(
+    project_id: UUID, kind: DerivativeKind, sha256: str, extension: str
+) -> str:
+    """Build the storage key of a picture derived from a frame.
+
+    Args:
+        project_id: The project's row.
+        kind: What was derived.
+        sha256: Hex digest of the derivative's own bytes, so that the key can never hold others.
+        extension: Without a dot.
+    """
+    name = f"{kind}_{_checked_digest(sha256)[:32]}"
+    return _project_object(project_id, DERIVATIVES_FOLDER, name, extension)
+
+
+def is_storage_key(key: str) -> bool:
+    """Whether a text has the form of our storage keys, as the database checks it too."""
+    return (
+        len(key) <= MAX_STORAGE_KEY_LENGTH
+        and _STORAGE_KEY.fullmatch(key) is not None
+        and not any(part in {"", ".", ".."} for part in key.split("/"))
+    )
+
+
+def _scene_part(scene_id: str) -> str:
+    part = slug(scene_id)
+    is_faithful = _SIMPLE_SCENE_ID.fullmatch(scene_id) and len(part) == len(scene_id)
+    return part if is_faithful else f"{part}-{text_digest(scene_id)[:6]}"
+
+
+def _project_object(project_id: UUID, folder: str, name: str, extension: str) -> str:
+    if _EXTENSION.fullmatch(extension) is None:
+        raise ValueError(f"not a file extension: {extension!r}")
+    return f"{PROJECTS_PREFIX}/{project_id}/{folder}/{name}.{extension}"
+
+
+def _timestamp(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise ValueError("the time of a storage key must be aware")
+    return moment.astimezone(UTC).strftime(_TIME_FORMAT)
+
+
+def _checked_digest(sha256: str) -> str:
+    if _HEX_DIGEST.fullmatch(sha256) is None:
+        raise ValueError("a storage key needs the 64 lower-case hex digits of a sha256")
+    return sha256
