@@ -12,7 +12,8 @@ from typing import Literal
 
 from scene_pipeline.database import budgets
 from scene_pipeline.database.events import append_generation_event
-from scene_pipeline.database.ledger import PaymentRefused, mark_failed, return_unsent
+from scene_pipeline.database.ledger import PaymentRefused, return_unsent
+from scene_pipeline.database.results import mark_failed
 from scene_pipeline.database.rows import GENERATION_COLUMNS, Connection, Generation
 from scene_pipeline.errors import LedgerError, ProviderError
 

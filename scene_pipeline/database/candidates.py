@@ -12,8 +12,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from scene_pipeline.database.ledger import mark_stored
 from scene_pipeline.database.objects import mark_present
+from scene_pipeline.database.results import mark_stored
 from scene_pipeline.database.rows import Connection, Generation
 from scene_pipeline.errors import LedgerError
 
@@ -77,7 +77,7 @@ async def store_candidate_first(
     """A kept candidate takes the place of a first picture that cannot be had: `-> stored`.
 
     Raises:
-        LedgerError: As `ledger.mark_stored`.
+        LedgerError: As `results.mark_stored`.
     """
     async with conn.transaction():
         await conn.execute(

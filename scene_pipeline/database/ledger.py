@@ -3,37 +3,46 @@
 Every step is a compare-and-set on the state it expects; zero rows means that somebody else did it,
 told as `LedgerError`. `permit_payment` is the one place that permits a payment, and its transaction
 must be committed before anything is sent to a provider.
+
+Belongs here: permission and submission. Does not belong here: what comes of a request (`results`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, LiteralString
 
 from psycopg.errors import UniqueViolation
-from psycopg.types.json import Jsonb
 
 from scene_pipeline.database import budgets
 from scene_pipeline.database.events import append_generation_event
-from scene_pipeline.database.objects import mark_present
-from scene_pipeline.database.requests import finish_requests
 from scene_pipeline.database.rows import (
     GENERATION_COLUMNS,
-    OPEN,
     Connection,
     Generation,
     GenerationState,
 )
-from scene_pipeline.errors import ChargeVerdict, LedgerError, ProviderError, SceneError
+from scene_pipeline.errors import LedgerError
 
 
-async def _move(
+async def move(
     conn: Connection,
     generation: Generation,
     expected: tuple[GenerationState, ...],
     assignments: LiteralString,
     values: Mapping[str, Any],
 ) -> Generation:
+    """Change a row that is in an expected state, inside the caller's transaction.
+
+    Args:
+        conn: Of the caller.
+        generation: Which row.
+        expected: The states that the step may begin from.
+        assignments: Of the UPDATE.
+        values: For its placeholders.
+
+    Raises:
+        LedgerError: It is in another state: somebody else moved it.
+    """
     cursor = await conn.execute(
         f"UPDATE generations SET {assignments}, updated_at = now()"
         f" WHERE id = %(id)s AND state = ANY(%(expected)s) RETURNING {GENERATION_COLUMNS}",
@@ -101,7 +110,7 @@ async def mark_submitted(
     cancel_url: str | None,
 ) -> Generation:
     """Persist the provider's request id and addresses: `submitting -> submitted`."""
-    return await _move(
+    return await move(
         conn,
         generation,
         ("submitting",),
@@ -123,7 +132,7 @@ async def mark_submitted(
 async def return_unsent(conn: Connection, generation: Generation) -> Generation:
     """`submitting -> planned` after proof that nothing was accepted; gives the reservation back."""
     async with conn.transaction():
-        moved = await _move(
+        moved = await move(
             conn,
             generation,
             ("submitting",),
@@ -156,7 +165,7 @@ async def allow_resubmit(conn: Connection, generation: Generation) -> Generation
             await conn.execute(
                 "DELETE FROM generation_images WHERE generation_id = %s", (generation.id,)
             )
-            return await _move(
+            return await move(
                 conn,
                 generation,
                 ("failed", "abandoned"),
@@ -169,136 +178,3 @@ async def allow_resubmit(conn: Connection, generation: Generation) -> Generation
     except UniqueViolation as error:
         message = f"Scene {generation.scene_id} has another open generation by now."
         raise LedgerError(message, retryable=True) from error
-
-
-async def mark_completed(
-    conn: Connection,
-    generation: Generation,
-    *,
-    result: Mapping[str, Any],
-    billable_units: Decimal | None,
-    cost_micros: int,
-    cost_kind: str,
-) -> Generation:
-    """Persist the result before anything is downloaded, and turn the reservation into spending."""
-    async with conn.transaction():
-        moved = await _move(
-            conn,
-            generation,
-            ("submitted",),
-            "state = 'completed', result = %(result)s, billable_units = %(units)s,"
-            " cost_micros = %(cost)s, cost_kind = %(kind)s, completed_at = now(),"
-            " error_code = NULL, error_message = NULL, error_next_action = NULL",
-            {
-                "result": Jsonb(dict(result)),
-                "units": billable_units,
-                "cost": cost_micros,
-                "kind": cost_kind,
-            },
-        )
-        await budgets.settle(conn, generation.id, cost_micros)
-        await append_generation_event(
-            conn,
-            moved,
-            "generation_complete",
-            data={"cost_micros": cost_micros, "cost_kind": cost_kind},
-        )
-    return moved
-
-
-async def mark_stored(
-    conn: Connection,
-    generation: Generation,
-    *,
-    storage_key: str,
-    image: Mapping[str, Any],
-    thumbnail: bytes | None,
-) -> Generation:
-    """The checked picture is in the store: `completed -> stored`, with its object present.
-
-    Raises:
-        LedgerError: The row moved, or the object was collected meanwhile ("object_collected").
-    """
-    async with conn.transaction():
-        await mark_present(conn, storage_key)
-        return await _move(
-            conn,
-            generation,
-            ("completed",),
-            "state = 'stored', storage_key = %(key)s, image = %(image)s,"
-            " thumbnail = %(thumbnail)s, stored_at = now()",
-            {"key": storage_key, "image": Jsonb(dict(image)), "thumbnail": thumbnail},
-        )
-
-
-async def store_again(conn: Connection, generation: Generation) -> Generation:
-    """`stored -> completed`, where an object was collected before it was recorded.
-
-    Candidates that are still there are found in the store again by their keys.
-    """
-    async with conn.transaction():
-        await conn.execute(
-            "DELETE FROM generation_images WHERE generation_id = %s", (generation.id,)
-        )
-        return await _move(
-            conn,
-            generation,
-            ("stored",),
-            "state = 'completed', storage_key = NULL, image = NULL, thumbnail = NULL,"
-            " stored_at = NULL",
-            {},
-        )
-
-
-async def note_error(conn: Connection, generation: Generation, error: SceneError) -> None:
-    """Keep the last error of a generation that stays open, so that every door can show it.
-
-    In a transaction of its own: the caller mostly raises the error next, which would undo it.
-    """
-    async with conn.transaction():
-        await conn.execute(
-            "UPDATE generations SET error_code = %s, error_message = %s, error_next_action = %s,"
-            f" error_retryable = %s, updated_at = now() WHERE id = %s AND {OPEN}",
-            (error.error_code, error.message, error.next_action, error.retryable, generation.id),
-        )
-
-
-async def mark_failed(
-    conn: Connection, generation: Generation, error: SceneError, charge: ChargeVerdict
-) -> Generation:
-    """End a generation as failed; money that is proven unspent goes back to its budgets.
-
-    Before a result there is only the estimate to go by, and what may have been charged is counted
-    as spent: a cap must never be overrun by a doubt.
-    """
-    async with conn.transaction():
-        unsettled = generation.cost_micros is None
-        cost = 0 if charge == "not_charged" else generation.estimated_micros
-        moved = await _move(
-            conn,
-            generation,
-            ("planned", "submitting", "submitted", "completed", "stored", "recorded"),
-            "state = 'failed', error_code = %(code)s, error_message = %(message)s,"
-            " error_next_action = %(action)s, error_retryable = %(retryable)s,"
-            " error_charge = %(charge)s, flagged_input = %(flagged)s, finished_at = now(),"
-            " cost_micros = CASE WHEN %(unsettled)s AND submit_count > 0 THEN %(cost)s"
-            " ELSE cost_micros END,"
-            " cost_kind = CASE WHEN %(unsettled)s AND submit_count > 0 THEN 'estimated'"
-            " ELSE cost_kind END",
-            {
-                "code": error.error_code,
-                "message": error.message,
-                "action": error.next_action,
-                "retryable": error.retryable,
-                "charge": charge,
-                "flagged": error.flagged_input if isinstance(error, ProviderError) else None,
-                "unsettled": unsettled,
-                "cost": cost,
-            },
-        )
-        await budgets.settle(conn, generation.id, cost)
-        await finish_requests(conn, generation.id, "failed")
-        await append_generation_event(
-            conn, moved, "generation_failed", data={"code": error.error_code}
-        )
-    return moved

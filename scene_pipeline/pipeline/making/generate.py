@@ -13,7 +13,7 @@ Belongs here: when to submit, poll, look up and give up. Does not belong here: o
 from decimal import Decimal
 from typing import Any
 
-from scene_pipeline.database import ledger
+from scene_pipeline.database import ledger, results
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import (
     AmbiguousSubmitError,
@@ -106,7 +106,7 @@ async def _prepare(
             await note(context, generation, error)
         else:
             async with context.services.pool.connection() as conn:
-                await ledger.mark_failed(conn, generation, error, "not_charged")
+                await results.mark_failed(conn, generation, error, "not_charged")
         raise
 
 
@@ -166,7 +166,7 @@ async def _collect(
     failpoint("after_result")
     cost_micros, cost_kind = _cost(provider, generation, result)
     async with services.pool.connection() as conn:
-        completed = await ledger.mark_completed(
+        completed = await results.mark_completed(
             conn,
             generation,
             result=result_record(result),
@@ -228,20 +228,20 @@ async def _after_refusal(
     async with context.services.pool.connection() as conn:
         if unsent and (error.retryable or error.stops_the_line):
             generation = await ledger.return_unsent(conn, generation)
-            await ledger.note_error(conn, generation, error)
+            await results.note_error(conn, generation, error)
             if may_repeat:
                 return generation
             raise error
         if generation.state == "submitted" and error.retryable and error.charge == "unknown":
             # The request goes on at the provider: the next run polls the same one again.
-            await ledger.note_error(conn, generation, error)
+            await results.note_error(conn, generation, error)
             raise error
         if generation.is_terminal or generation.state == "planned":
-            await ledger.note_error(conn, generation, error)
+            await results.note_error(conn, generation, error)
             raise error
         ladder.explain_reference(error, generation, voice.ref.project_key)
         async with conn.transaction():
-            failed = await ledger.mark_failed(conn, generation, error, error.charge)
+            failed = await results.mark_failed(conn, generation, error, error.charge)
             await ladder.plan_next(context.services, conn, failed, context.order.run_id)
         failpoint("after_rung")
         if error.charge == "not_charged" and may_repeat:

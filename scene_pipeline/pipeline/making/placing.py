@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from scene_pipeline.database import ledger
+from scene_pipeline.database import results
 from scene_pipeline.database.rows import Connection, Generation
 from scene_pipeline.errors import FetchError, ImageError, LedgerError, SceneError
 from scene_pipeline.media.images import InspectedImage
@@ -116,7 +116,7 @@ async def mark_stored(
     conn: Connection, generation: Generation, key: str, seen: SeenPicture
 ) -> Generation:
     """Keep the first picture: `completed -> stored`."""
-    return await ledger.mark_stored(
+    return await results.mark_stored(
         conn,
         generation,
         storage_key=key,

@@ -8,7 +8,7 @@ version is recorded with the provider's own address, and healed later; several c
 from collections.abc import Mapping
 from typing import Any
 
-from scene_pipeline.database import candidates, ledger
+from scene_pipeline.database import candidates, results
 from scene_pipeline.database.continuity import wake_followers
 from scene_pipeline.database.healing import mark_external
 from scene_pipeline.database.recording import CheckedPicture, record_versions
@@ -55,7 +55,7 @@ async def rehost(context: RunContext, generation: Generation, voice: SceneVoice)
             if error.error_code != OBJECT_COLLECTED or attempt == PLACE_ATTEMPTS:
                 raise
             async with context.services.pool.connection() as conn:
-                generation = await ledger.store_again(conn, generation)
+                generation = await results.store_again(conn, generation)
     return generation
 
 
@@ -153,6 +153,6 @@ async def _keep_error(context: RunContext, generation: Generation, error: SceneE
         if is_lost(error):
             # A picture that was taken over cost nothing: the next run makes one.
             charge: ChargeVerdict = "not_charged" if generation.reused_image_id else "charged"
-            await ledger.mark_failed(conn, generation, error, charge)
+            await results.mark_failed(conn, generation, error, charge)
         else:
-            await ledger.note_error(conn, generation, error)
+            await results.note_error(conn, generation, error)

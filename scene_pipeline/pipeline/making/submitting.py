@@ -9,7 +9,7 @@ Belongs here: one submit. Does not belong here: what follows from it (`pipeline.
 from collections.abc import Mapping
 from typing import Final
 
-from scene_pipeline.database import ambiguity, generations, intentions, ledger
+from scene_pipeline.database import ambiguity, generations, intentions, ledger, results
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import BlockedError, BudgetError, LedgerError, SceneError
 from scene_pipeline.pipeline.facts import usd
@@ -106,7 +106,7 @@ async def persist(
 async def note(context: RunContext, generation: Generation, error: SceneError) -> None:
     """Keep the reason why a generation stays open."""
     async with context.services.pool.connection() as conn:
-        await ledger.note_error(conn, generation, error)
+        await results.note_error(conn, generation, error)
 
 
 async def reread(context: RunContext, generation: Generation) -> Generation:
