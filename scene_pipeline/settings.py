@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     dagster_port: int = Field(3000, ge=1, le=65535, validation_alias="SCENE_PIPELINE_DAGSTER_PORT")
     inbox: str | None = Field(None, validation_alias="SCENE_PIPELINE_INBOX")
 
-    # Storage: SCENE_PIPELINE_STORAGE wins, else S3_BUCKET, else files under `home`
+    # Storage: SCENE_PIPELINE_STORAGE wins, else S3_BUCKET, else GCS_BUCKET, else files under `home`
     storage_url: str | None = Field(None, validation_alias="SCENE_PIPELINE_STORAGE")
     s3_bucket: str | None = Field(None, validation_alias="S3_BUCKET")
     s3_region: str | None = Field(None, validation_alias="S3_REGION")
@@ -59,6 +59,17 @@ class Settings(BaseSettings):
     s3_public_base_url: str | None = Field(None, validation_alias="S3_PUBLIC_BASE_URL")
     s3_upload_acl: str | None = Field(None, validation_alias="S3_UPLOAD_ACL")
     s3_cache_control: str | None = Field(None, validation_alias="S3_CACHE_CONTROL")
+    gcs_bucket: str | None = Field(None, validation_alias="GCS_BUCKET")
+    gcs_service_account_json: str | None = Field(
+        None, validation_alias="GCS_SERVICE_ACCOUNT_JSON", repr=False
+    )
+    gcs_endpoint_url: str | None = Field(None, validation_alias="GCS_ENDPOINT_URL")
+    url_mode: Literal["public", "cdn", "gateway"] | None = Field(
+        None, validation_alias="SCENE_PIPELINE_URL_MODE"
+    )
+    signing_key: str | None = Field(
+        None, min_length=16, validation_alias="SCENE_PIPELINE_SIGNING_KEY", repr=False
+    )
     collect_grace_hours: float = Field(
         24.0, ge=1, le=100_000, validation_alias="SCENE_PIPELINE_COLLECT_GRACE_HOURS"
     )
@@ -73,6 +84,13 @@ class Settings(BaseSettings):
 
     # Generation
     fal_key: str | None = Field(None, validation_alias="FAL_KEY", repr=False)
+    fal_use_upload: bool = Field(False, validation_alias="FAL_USE_UPLOAD")
+    replicate_api_token: str | None = Field(
+        None, validation_alias="REPLICATE_API_TOKEN", repr=False
+    )
+    pollinations_api_key: str | None = Field(
+        None, validation_alias="POLLINATIONS_API_KEY", repr=False
+    )
     provider: str | None = Field(None, validation_alias="SCENE_PIPELINE_PROVIDER")
     model: str | None = Field(None, validation_alias="SCENE_PIPELINE_MODEL")
     image_size: str = Field("landscape_16_9", validation_alias="SCENE_PIPELINE_IMAGE_SIZE")
@@ -158,6 +176,12 @@ class Settings(BaseSettings):
         (), validation_alias="SCENE_PIPELINE_TRUSTED_PRIVATE_HOSTS"
     )
     asset_max_image_mb: int = Field(25, ge=1, le=200, validation_alias="ASSET_MAX_IMAGE_MB")
+    asset_max_download_mb: int = Field(100, ge=1, le=5000, validation_alias="ASSET_MAX_DOWNLOAD_MB")
+    asset_max_file_mb: int = Field(2048, ge=1, le=5000, validation_alias="ASSET_MAX_FILE_MB")
+    asset_allow_svg: bool = Field(False, validation_alias="ASSET_ALLOW_SVG")
+    reference_check_seconds: float = Field(
+        600.0, ge=0, le=86_400, validation_alias="SCENE_PIPELINE_REFERENCE_CHECK_SECONDS"
+    )
     embed_metadata: bool = Field(True, validation_alias="SCENE_PIPELINE_EMBED_METADATA")
     alert_webhook_url: str | None = Field(
         None, validation_alias="SCENE_PIPELINE_ALERT_WEBHOOK_URL", repr=False
@@ -195,11 +219,13 @@ class Settings(BaseSettings):
 
     @property
     def resolved_storage_url(self) -> str:
-        """The object store as one URL: `s3://bucket`, `file:///path` or `memory://`."""
+        """The object store as one URL: `s3://`, `gs://`, `file://`, `database://`, `memory://`."""
         if self.storage_url:
             return self.storage_url
         if self.s3_bucket:
             return f"s3://{self.s3_bucket}"
+        if self.gcs_bucket:
+            return f"gs://{self.gcs_bucket}"
         return (self.home_directory / "frames").as_uri()
 
     @property

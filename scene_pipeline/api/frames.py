@@ -17,11 +17,10 @@ from starlette.types import Scope
 
 from scene_pipeline.errors import StorageError
 from scene_pipeline.storage.base import IMMUTABLE_CACHE_CONTROL
-from scene_pipeline.storage.keys import content_digest_in, content_type_of
+from scene_pipeline.storage.keys import INLINE_TYPES, content_digest_in, content_type_of
 from scene_pipeline.storage.local import LocalStore
 
 REVALIDATED_CACHE_CONTROL = "public, no-cache"
-INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-\d{1,18})")
 

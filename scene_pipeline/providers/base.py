@@ -8,7 +8,7 @@ what happens after an error by the error's attributes (`scene_pipeline.errors.Pr
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,28 @@ class ReferencePicture:
     may be signed or large, so it goes into no message and no row."""
     source: str
     """Where it comes from, for people: "scene_2 version 3"."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceLimits:
+    """Which pictures a model can be given to go by, as data."""
+
+    max_count: int = 0
+    """0 where it takes none."""
+    argument: str | None = None
+    """The model's own name for them, for people; None where it takes none."""
+    is_required: bool = False
+    """Whether it makes nothing without one (an image-to-image model)."""
+    content_types: frozenset[str] = frozenset({"image/png", "image/jpeg", "image/webp"})
+    min_side: int = 1
+    """Pixels of the shorter side."""
+    max_side: int | None = None
+    """Pixels of the longer side; None where nothing is known."""
+    max_bytes: int | None = None
+    """Size of one file; None where nothing is known."""
+
+
+NO_REFERENCES: Final = ReferenceLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +73,7 @@ class ImageRequest:
     """Pictures to make of it at once, from 1; one that the model does not make is refused before
     anything is sent (code "candidates_unsupported")."""
     references: tuple[ReferencePicture, ...] = ()
-    """In the order in which the model is given them; at most `max_references` of the provider."""
+    """In the order in which the model is given them, within its `reference_limits`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +168,8 @@ class ImageProvider(Protocol):
         """What it can do."""
         ...
 
-    def max_references(self, endpoint: str) -> int:
-        """How many pictures a model can be given to go by; 0 where it takes none."""
+    def reference_limits(self, endpoint: str) -> ReferenceLimits:
+        """Which pictures a model can be given to go by, without asking anybody."""
         ...
 
     def submit(self, request: ImageRequest) -> Submission:

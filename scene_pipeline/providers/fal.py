@@ -24,6 +24,7 @@ from scene_pipeline.providers.base import (
     LostRequest,
     Progress,
     ProviderImage,
+    ReferenceLimits,
     Submission,
 )
 from scene_pipeline.providers.fal_addresses import (
@@ -112,9 +113,9 @@ class FalProvider:
         self._history = FalHistory(self._questions, secrets=self._secrets)
         self._client = guarded_client(self._guard, submit_timeout_seconds)
 
-    def max_references(self, endpoint: str) -> int:
-        """How many pictures a model can be given to go by, as far as its family is known."""
-        return model_family(endpoint).max_references
+    def reference_limits(self, endpoint: str) -> ReferenceLimits:
+        """Which pictures a model can be given to go by, as far as its family is known."""
+        return model_family(endpoint).reference_limits
 
     def submit(self, request: ImageRequest) -> Submission:
         """Ask for the pictures with exactly one POST.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from scene_pipeline.errors import ProviderError
-from scene_pipeline.providers.base import ImageRequest
+from scene_pipeline.providers.base import NO_REFERENCES, ImageRequest, ReferenceLimits
 
 _REFERENCE_ARGUMENTS = frozenset({"image_url", "image_urls"})
 RESERVED_ARGUMENTS = frozenset(
@@ -47,6 +47,13 @@ class ModelFamily:
     references: Literal["none", "image_url", "image_urls"] = "none"
     """The argument that takes pictures to go by: one address, or a list."""
     max_references: int = 0
+
+    @property
+    def reference_limits(self) -> ReferenceLimits:
+        """Which pictures it can be given to go by."""
+        if self.references == "none":
+            return NO_REFERENCES
+        return ReferenceLimits(max_count=self.max_references, argument=self.references)
 
     @property
     def takes_num_images(self) -> bool:

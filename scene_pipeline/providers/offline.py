@@ -18,13 +18,14 @@ from scene_pipeline.providers.base import (
     LostRequest,
     Progress,
     ProviderImage,
+    ReferenceLimits,
     Submission,
 )
 
 MIN_SIDE = 16
 MAX_SIDE = 4096
 MAX_IMAGES = 8
-MAX_REFERENCES = 1
+MAX_REFERENCES = 3
 _JPEG_QUALITY = 90
 
 
@@ -40,9 +41,9 @@ class OfflineProvider:
         first_poll_seconds=0.0,
     )
 
-    def max_references(self, endpoint: str) -> int:  # noqa: ARG002  # base
-        """Every model of its takes one."""
-        return MAX_REFERENCES
+    def reference_limits(self, endpoint: str) -> ReferenceLimits:  # noqa: ARG002  # base
+        """Every model of its takes up to three."""
+        return ReferenceLimits(max_count=MAX_REFERENCES, argument="references")
 
     def submit(self, request: ImageRequest) -> Submission:
         """Accept a request; its id is `local:<generation id>`.

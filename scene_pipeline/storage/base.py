@@ -4,14 +4,28 @@ Stores are synchronous and thread safe; the pipeline calls them from its own bou
 object is immutable: a new version is a new key, and `put` never overwrites other bytes.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Literal, Protocol
 
 IMMUTABLE_CACHE_CONTROL = "public, max-age=31536000, immutable"
 """Right for content-named keys only: their bytes can never change."""
 
-UrlMode = Literal["public", "cdn", "signed"]
+PermanentMode = Literal["public", "cdn", "gateway"]
+"""How the address that goes into documents is made. public: the store's own address of an object
+that everybody may read. cdn: the same path below a base address of one's own. gateway: a stable
+address of our own server, which redirects to a fresh signed one, for stores that nobody may read
+directly."""
+UrlMode = Literal["public", "cdn", "gateway", "signed"]
+"""signed: an address that works for a while, for whoever holds it; it goes into no document."""
+
+SIGNED_URL_SECONDS = 3600
+MAX_SIGNED_URL_SECONDS = 7 * 24 * 3600
+"""What S3's and Google's signatures allow at most."""
+UPLOAD_SECONDS = 600
+"""How long a presigned upload can be begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +37,22 @@ class StoredObject:
     content_type: str | None
     sha256: str | None
     """Hex digest, where the store keeps one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PresignedUpload:
+    """Permission to put one object straight into the store, without our server in between."""
+
+    method: Literal["POST", "PUT"]
+    """POST: a multipart form with `fields` first and the file last, as `file`. PUT: the bare bytes
+    with `headers`."""
+    url: str = field(repr=False)
+    expires_at: datetime
+    max_bytes: int
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    is_size_enforced: bool = True
+    """False where the store cannot refuse a larger file itself; `complete` refuses it then."""
 
 
 class ObjectStore(Protocol):
@@ -44,7 +74,7 @@ class ObjectStore(Protocol):
 
         Args:
             key: From `scenes.identity`, never user text.
-            data: The whole object.
+            data: The whole object, at most `storage.keys.MAX_OBJECT_BYTES`.
             content_type: Media type it will be served with.
             sha256: Hex digest of `data`; checked.
 
@@ -53,11 +83,32 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:
+        """As `put`, from a file that may be large: one chunk of it is in memory at a time.
+
+        Raises:
+            StorageError: code "object_exists", "object_too_large" (`MAX_FILE_BYTES`), or
+                "checksum_mismatch" where the file is not what was announced.
+        """
+        ...
+
     def read(self, key: str) -> bytes:
         """Give the whole object back.
 
         Raises:
-            StorageError: code "object_missing".
+            StorageError: code "object_missing", or "object_too_large" (use `open`).
+        """
+        ...
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """Give the object chunk by chunk, at most 1 MiB each, whatever its size.
+
+        Closing the iterator early releases the connection. The digest kept with the object is
+        compared at the end.
+
+        Raises:
+            StorageError: code "object_missing" at the first chunk; "storage_corrupted" at the end
+                where the bytes were not those of its digest.
         """
         ...
 
@@ -73,8 +124,42 @@ class ObjectStore(Protocol):
         """Every object whose key starts with `prefix`, in no certain order, read page by page."""
         ...
 
-    def url(self, key: str, mode: UrlMode = "public") -> str:
-        """The address of an object, made without a network call."""
+    def url(self, key: str, mode: UrlMode | None = None) -> str:
+        """The address of an object, made without a network call.
+
+        Args:
+            key: Of an object, whether it is there or not.
+            mode: None for the store's permanent address, as its settings say: the only one that
+                goes into documents. A mode that the store has no address for raises.
+
+        Raises:
+            StorageError: code "url_mode_unsupported".
+        """
+        ...
+
+    def urls(
+        self, keys: Iterable[str], mode: UrlMode | None = None, *, expires_seconds: int = ...
+    ) -> dict[str, str]:
+        """Addresses of many objects at once, by key; likewise without a network call.
+
+        Args:
+            keys: Of the objects.
+            mode: As for `url`.
+            expires_seconds: How long signed ones work, at most `MAX_SIGNED_URL_SECONDS`.
+        """
+        ...
+
+    def presign_upload(
+        self, key: str, *, content_type: str, max_bytes: int, expires_seconds: int = ...
+    ) -> PresignedUpload:
+        """Permit one upload of exactly this type, from 1 to `max_bytes` bytes, under this key.
+
+        What arrives is trusted as little as anything else: whoever completes the upload validates
+        it. Made without a network call.
+
+        Raises:
+            StorageError: code "upload_unsupported" where the store takes none from outside.
+        """
         ...
 
     def close(self) -> None:

@@ -14,7 +14,9 @@ from scene_pipeline.errors import StorageError
 from scene_pipeline.scenes.identity import is_storage_key
 
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
-"""Stores hold one object in memory at a time: this is what bounds that memory."""
+"""What `put` and `read` take: they hold one object in memory, and this bounds that memory."""
+MAX_FILE_BYTES = 5 * 1024**3
+"""What `put_file` takes: it and `open` hold one chunk in memory."""
 OCTET_STREAM = "application/octet-stream"
 CONTENT_TYPES = {
     "png": "image/png",
@@ -23,14 +25,35 @@ CONTENT_TYPES = {
     "webp": "image/webp",
     "json": "application/json",
     "txt": "text/plain",
+    "gif": "image/gif",
+    "svg": "image/svg+xml",
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
+    "avi": "video/x-msvideo",
+    "mkv": "video/x-matroska",
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "ogg": "audio/ogg",
+    "aac": "audio/aac",
+    "pdf": "application/pdf",
+    "doc": "application/msword",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "html": "text/html",
+    "csv": "text/csv",
+    "parquet": "application/vnd.apache.parquet",
 }
-"""The types that are stored under their own name; everything else is `application/octet-stream`.
-
-HTML and SVG are missing on purpose: both run scripts in the reader's browser.
-"""
+"""The types that are stored under their own name; everything else is `application/octet-stream`."""
+INLINE_TYPES = frozenset(
+    {"image/png", "image/jpeg", "image/webp", "image/gif"}
+    | {"video/mp4", "video/webm", "video/quicktime"}
+    | {"audio/mpeg", "audio/wav", "audio/ogg", "audio/aac"}
+)
+"""What a browser may show in place. Everything else is offered as a download, by every store and by
+our own server: HTML and SVG run scripts in the reader's browser."""
 
 _HIDDEN_PART = re.compile(r"(^|/)\.")
-_CONTENT_NAMED = re.compile(r"_([0-9a-f]{16,64})\.[a-z0-9]{2,5}")
+_CONTENT_NAMED = re.compile(r"_([0-9a-f]{16,64})\.[a-z0-9]{2,7}")
 
 
 def check_key(key: str) -> str:

@@ -196,5 +196,5 @@ def test_more_candidates_than_it_makes_are_refused_unpaid(rig: Rig) -> None:
 
 
 def test_a_model_without_references_says_so(rig: Rig) -> None:
-    limit = rig.provider.max_references("fal-ai/flux/schnell")
-    assert limit == (1 if rig.provider.capabilities.is_free else 0)
+    limit = rig.provider.reference_limits("fal-ai/flux/schnell").max_count
+    assert limit == (3 if rig.provider.capabilities.is_free else 0)

@@ -24,6 +24,7 @@ from scene_pipeline.providers.base import (
     LostRequest,
     Progress,
     ProviderImage,
+    ReferenceLimits,
     Submission,
 )
 from scene_pipeline_tests.standins.pictures import encode, scene_file
@@ -91,9 +92,9 @@ class ScriptedProvider:
             self._struck.add(generation_id)
             return self.fault
 
-    def max_references(self, endpoint: str) -> int:
+    def reference_limits(self, endpoint: str) -> ReferenceLimits:
         assert endpoint
-        return self.reference_limit
+        return ReferenceLimits(max_count=self.reference_limit, argument="image_urls")
 
     def submit(self, request: ImageRequest) -> Submission:
         with self._lock:

@@ -29,7 +29,18 @@ EXCEPTIONS = {
     ("defs.launch", "definitions"),
 }
 # The rooms within `pipeline`, likewise; what stands beside them is shared by all.
-USE_CASE_FLOORS = ("due", "inbox", "alerts", "upkeep", "making", "planning", "projects", "keeping")
+USE_CASE_FLOORS = (
+    "due",
+    "inbox",
+    "alerts",
+    "upkeep",
+    "making",
+    "planning",
+    "library",
+    "references",
+    "projects",
+    "keeping",
+)
 PURE_ROOM_IMPORTS = {"pydantic", "pandas", "jsonschema", "scene_pipeline"}
 
 

@@ -172,9 +172,28 @@ def test_the_time_in_a_storage_key_is_utc() -> None:
 
 
 def test_a_derivative_is_named_for_its_own_content() -> None:
-    assert identity.derivative_storage_key(PROJECT, "thumbnail", DIGEST, "jpeg") == (
-        f"projects/{PROJECT}/derivatives/thumbnail_{DIGEST[:32]}.jpeg"
+    assert identity.derived_asset_key(DIGEST, "webp") == f"assets/derived/d_{DIGEST[:32]}.webp"
+
+
+def test_an_asset_lies_in_the_folder_of_its_kind() -> None:
+    assert identity.asset_storage_key("scene_video", MOMENT, DIGEST, "mp4") == (
+        "assets/scene-videos/asset_20260304T050607Z_0123456789abcdef.mp4"
     )
+    folders = {
+        identity.asset_storage_key(kind, MOMENT, DIGEST, "bin").rsplit("/", 1)[0]
+        for kind in identity.ASSET_KINDS
+    }
+    assert len(folders) == len(identity.ASSET_KINDS)
+
+
+def test_ids_of_assets_are_opaque_and_of_one_form() -> None:
+    ids = {identity.new_asset_id() for _ in range(100)}
+
+    assert len(ids) == 100
+    assert all(identity.is_asset_id(asset_id) for asset_id in ids)
+    assert identity.is_asset_id(identity.frame_asset_id(PROJECT))
+    assert identity.parse_frame_asset_id(identity.frame_asset_id(PROJECT)) == PROJECT
+    assert not identity.is_asset_id("ast_1; DROP TABLE")
 
 
 @given(st.text())
@@ -238,7 +257,7 @@ def test_more_digits_make_other_keys_for_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        identity.derivative_storage_key(PROJECT, "webp", DIGEST, "webp"),
+        identity.derived_asset_key(DIGEST, "webp"),
         "projects/x/scenes/a_20261399T000000Z_0123456789abcdef.png",
         "projects/x/scenes/a_20260101T000000Z_0123.png",
         "projects/x/scenes/a_20260101T000000Z_0123456789abcdef.png/b",

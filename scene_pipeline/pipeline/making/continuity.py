@@ -81,7 +81,7 @@ async def settle(
     before = await _predecessor(context, generation)
     if before is None:
         return await _commit(context, generation, ())
-    if provider.max_references(generation.endpoint) < 1:
+    if provider.reference_limits(generation.endpoint).max_count < 1:
         words = f"{generation.endpoint} takes no reference: {before.scene_id}'s frame is not sent"
         await voice.progress("waiting", words)
         return await _commit(context, generation, ())

@@ -38,7 +38,7 @@ async def look_at_named(
         ImageError: One is not a picture that we accept.
     """
     urls = named_references(generation)
-    taken = provider.max_references(generation.endpoint)
+    taken = provider.reference_limits(generation.endpoint).max_count
     if len(urls) > taken:
         raise ProviderError(
             f"{generation.endpoint} takes {taken or 'no'} reference pictures, and {len(urls)} were"

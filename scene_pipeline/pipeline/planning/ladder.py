@@ -90,7 +90,7 @@ async def plan_next(
         provider = services.provider(step.provider)
     except ConfigurationError:
         return None  # a fallback whose key is missing is no fallback
-    new = _new_rung(services, rejected, step, provider.max_references(step.endpoint))
+    new = _new_rung(services, rejected, step, provider.reference_limits(step.endpoint).max_count)
     return await rungs.plan_rung(conn, rejected, new, run_id)
 
 

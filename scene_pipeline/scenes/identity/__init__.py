@@ -4,6 +4,21 @@ Belongs here: partition keys, slugs, storage keys, derived seeds, and their limi
 here: who uses them, and hashes of content (`scenes.hashes`).
 """
 
+from scene_pipeline.scenes.identity.library_keys import (
+    ASSET_KINDS,
+    MEDIA_OF_KIND,
+    UPLOADS_PREFIX,
+    AssetKind,
+    LibraryKind,
+    MediaType,
+    asset_storage_key,
+    derived_asset_key,
+    frame_asset_id,
+    is_asset_id,
+    new_asset_id,
+    parse_frame_asset_id,
+    upload_storage_key,
+)
 from scene_pipeline.scenes.identity.partitions import (
     parse_partition_key,
     parse_project_partition_key,
@@ -22,11 +37,11 @@ from scene_pipeline.scenes.identity.slugs import (
     slug,
 )
 from scene_pipeline.scenes.identity.storage_keys import (
+    ASSETS_PREFIX,
     DOCTOR_PREFIX,
     KEY_DIGITS,
     MAX_KEY_DIGITS,
     PROJECTS_PREFIX,
-    derivative_storage_key,
     frame_storage_key,
     is_storage_key,
     sheet_storage_key,
@@ -34,16 +49,28 @@ from scene_pipeline.scenes.identity.storage_keys import (
 )
 
 __all__ = [
+    "ASSETS_PREFIX",
+    "ASSET_KINDS",
     "DOCTOR_PREFIX",
     "KEY_DIGITS",
     "MAX_KEY_DIGITS",
+    "MEDIA_OF_KIND",
     "PROJECTS_PREFIX",
-    "derivative_storage_key",
+    "UPLOADS_PREFIX",
+    "AssetKind",
+    "LibraryKind",
+    "MediaType",
+    "asset_storage_key",
     "derive_seed",
+    "derived_asset_key",
     "fixed_seed",
+    "frame_asset_id",
     "frame_storage_key",
+    "is_asset_id",
     "is_storage_key",
+    "new_asset_id",
     "next_seed",
+    "parse_frame_asset_id",
     "parse_partition_key",
     "parse_project_partition_key",
     "partition_key",
@@ -54,4 +81,5 @@ __all__ = [
     "sheet_storage_key",
     "slug",
     "storage_key_time",
+    "upload_storage_key",
 ]

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Literal
 from uuid import UUID
 
 from scene_pipeline.scenes.identity.slugs import slug, text_digest
@@ -15,19 +14,17 @@ MAX_KEY_DIGITS = 64
 PROJECTS_PREFIX = "projects"
 SCENES_FOLDER = "scenes"
 SHEETS_FOLDER = "sheets"
-DERIVATIVES_FOLDER = "derivatives"
 ASSETS_PREFIX = "assets"
 """Uploaded and imported pictures, the user's own."""
 DOCTOR_PREFIX = "doctor"
 """Objects that `doctor` writes, reads and deletes again."""
 
-DerivativeKind = Literal["thumbnail", "webp"]
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
-_EXTENSION = re.compile(r"[a-z0-9]{2,5}")
+_EXTENSION = re.compile(r"[a-z0-9]{2,7}")
 _STORAGE_KEY = re.compile(r"[a-z0-9][A-Za-z0-9/_.-]*")
 _SIMPLE_SCENE_ID = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
-_KEY_TIME = re.compile(r"_(\d{8}T\d{6}Z)_[0-9a-f]{16,64}\.[a-z0-9]{2,5}$")
+_KEY_TIME = re.compile(r"_(\d{8}T\d{6}Z)_[0-9a-f]{16,64}\.[a-z0-9]{2,7}$")
 
 
 def frame_storage_key(
@@ -60,15 +57,15 @@ def frame_storage_key(
         `projects/<id>/scenes/<scene>_<YYYYMMDDTHHMMSSZ>_<16 hex digits>.<extension>`, with `_c<n>`
         after the scene for a further candidate.
     """
-    digest = _checked_digest(sha256)[:digits]
+    digest = checked_digest(sha256)[:digits]
     candidate = f"_c{image_index}" if image_index else ""
-    name = f"{_scene_part(scene_id)}{candidate}_{_timestamp(created_at)}_{digest}"
+    name = f"{_scene_part(scene_id)}{candidate}_{key_timestamp(created_at)}_{digest}"
     return _project_object(project_id, SCENES_FOLDER, name, extension)
 
 
 def sheet_storage_key(project_id: UUID, created_at: datetime, sha256: str, extension: str) -> str:
     """Build the storage key of a project's contact sheet, `projects/<id>/sheets/sheet_...`."""
-    name = f"sheet_{_timestamp(created_at)}_{_checked_digest(sha256)[:KEY_DIGITS]}"
+    name = f"sheet_{key_timestamp(created_at)}_{checked_digest(sha256)[:KEY_DIGITS]}"
     return _project_object(project_id, SHEETS_FOLDER, name, extension)
 
 
@@ -81,21 +78,6 @@ def storage_key_time(key: str) -> datetime | None:
         return datetime.strptime(match.group(1), _TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
-
-
-def derivative_storage_key(
-    project_id: UUID, kind: DerivativeKind, sha256: str, extension: str
-) -> str:
-    """Build the storage key of a picture derived from a frame.
-
-    Args:
-        project_id: The project's row.
-        kind: What was derived.
-        sha256: Hex digest of the derivative's own bytes, so that the key can never hold others.
-        extension: Without a dot.
-    """
-    name = f"{kind}_{_checked_digest(sha256)[:32]}"
-    return _project_object(project_id, DERIVATIVES_FOLDER, name, extension)
 
 
 def is_storage_key(key: str) -> bool:
@@ -114,18 +96,25 @@ def _scene_part(scene_id: str) -> str:
 
 
 def _project_object(project_id: UUID, folder: str, name: str, extension: str) -> str:
+    return f"{PROJECTS_PREFIX}/{project_id}/{folder}/{name}.{checked_extension(extension)}"
+
+
+def checked_extension(extension: str) -> str:
+    """Give back a file extension that may stand in a key; ValueError for anything else."""
     if _EXTENSION.fullmatch(extension) is None:
         raise ValueError(f"not a file extension: {extension!r}")
-    return f"{PROJECTS_PREFIX}/{project_id}/{folder}/{name}.{extension}"
+    return extension
 
 
-def _timestamp(moment: datetime) -> str:
+def key_timestamp(moment: datetime) -> str:
+    """How a time stands in a key, in UTC; ValueError where it has no zone."""
     if moment.tzinfo is None:
         raise ValueError("the time of a storage key must be aware")
     return moment.astimezone(UTC).strftime(_TIME_FORMAT)
 
 
-def _checked_digest(sha256: str) -> str:
+def checked_digest(sha256: str) -> str:
+    """Give back a digest of the form that keys are made of; ValueError for anything else."""
     if _HEX_DIGEST.fullmatch(sha256) is None:
         raise ValueError("a storage key needs the 64 lower-case hex digits of a sha256")
     return sha256
