@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.services import Services, open_services
-from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.scene_model import Look
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
 
@@ -56,12 +55,8 @@ def open_stage(database_url: str, home: Path) -> Iterator[Stage]:
         await asyncio.sleep(min(seconds, 0.005))
 
     with scripted_provider() as provider, asyncio.Runner() as runner:
-        site = provider.site_url.removeprefix("http://")
-        settings = load_settings(
-            home=home,
-            fal_key="the-meter-is-in-this-process",
-            asset_host_allowlist=site,
-            trusted_private_hosts=site,
+        settings = provider.settings(
+            home,
             ambiguous_settle_seconds=0,
             project_cap_usd=Decimal(1000),
             day_cap_usd=Decimal(100_000),

@@ -8,6 +8,7 @@ import pytest
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio
+from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
 from scene_pipeline_tests.standins.seaweedfs import seaweedfs  # noqa: F401  # a fixture
 
 
@@ -15,6 +16,13 @@ from scene_pipeline_tests.standins.seaweedfs import seaweedfs  # noqa: F401  # a
 def studio(database_url: str, tmp_path: Path) -> Studio:
     """The pipeline with the offline provider and a local store."""
     return Studio(load_settings(home=tmp_path / "home"), database_url)
+
+
+@pytest.fixture
+def provider() -> Iterator[ScriptedProvider]:
+    """An image service in this process that counts what it is paid, and can be told to fail."""
+    with scripted_provider() as running:
+        yield running
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from scene_pipeline.pipeline.alerts.text import Message
 from scene_pipeline.pipeline.alerts.webhook import AlertWebhook, PostResult, open_webhook
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, film
-from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
+from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
 from scene_pipeline_tests.standins.webhook import WebhookReceiver, webhook_receiver
 
 
@@ -29,19 +29,9 @@ def receiver(tmp_path: Path) -> Iterator[WebhookReceiver]:
 
 
 @pytest.fixture
-def provider() -> Iterator[ScriptedProvider]:
-    with scripted_provider() as running:
-        yield running
-
-
-@pytest.fixture
 def scripted(provider: ScriptedProvider, database_url: str, tmp_path: Path) -> Studio:
-    site = provider.site_url.removeprefix("http://")
-    settings = load_settings(
-        home=tmp_path / "home",
-        fal_key="the-meter-is-in-this-process",
-        asset_host_allowlist=site,
-        trusted_private_hosts=site,
+    settings = provider.settings(
+        tmp_path / "home",
         ambiguous_settle_seconds=0,
         ambiguous_patience_seconds=0,
         rejection_reseeds=0,

@@ -17,7 +17,6 @@ from scene_pipeline.pipeline.keeping.references import request_hash_of
 from scene_pipeline.pipeline.orders import SceneProgress
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest
-from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Run, Studio, assert_invariants
 from scene_pipeline_tests.integration.test_crashes import start_worker
 from scene_pipeline_tests.standins.postgres import wait_until
@@ -62,15 +61,7 @@ def set_up(database_url: str, tmp_path: Path, provider: ScriptedProvider) -> Stu
 def studio_with(
     provider: ScriptedProvider, database_url: str, home: Path, **settings: Any
 ) -> Studio:
-    site = provider.site_url.removeprefix("http://")
-    given = {
-        "home": home / "home",
-        "fal_key": "the-meter-is-in-this-process",
-        "asset_host_allowlist": site,
-        "trusted_private_hosts": site,
-        **settings,
-    }
-    return Studio(load_settings(**given), database_url, {"fal": provider})
+    return Studio(provider.settings(home / "home", **settings), database_url, {"fal": provider})
 
 
 def sent(provider: ScriptedProvider) -> dict[str, ImageRequest]:

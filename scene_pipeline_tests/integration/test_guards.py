@@ -17,7 +17,6 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.recording import CheckedPicture, record_versions
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.scripted_provider import scripted_provider
@@ -130,18 +129,8 @@ def test_workers_on_one_generation_pay_once_however_slow_the_service(
     """One is in the middle of paying while the others find the request in no history."""
     with scripted_provider() as provider:
         provider.submit_seconds = 0.7
-        site = provider.site_url.removeprefix("http://")
-        studio = Studio(
-            load_settings(
-                home=tmp_path / "home",
-                fal_key="the-meter-is-in-this-process",
-                asset_host_allowlist=site,
-                trusted_private_hosts=site,
-                ambiguous_settle_seconds=0.2,
-            ),
-            database_url,
-            {"fal": provider},
-        )
+        settings = provider.settings(tmp_path / "home", ambiguous_settle_seconds=0.2)
+        studio = Studio(settings, database_url, {"fal": provider})
         studio.bring(film(["A lighthouse"]))
         # each with connections and locks of its own, as processes have
         with ThreadPoolExecutor(workers) as threads:

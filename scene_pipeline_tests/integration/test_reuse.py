@@ -1,7 +1,6 @@
 """What exists is not bought again: scenes that go back, are renamed, come back, are asked twice."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -14,27 +13,15 @@ from scene_pipeline.errors import SceneError
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.collect import collect
-from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
-from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
-
-
-@pytest.fixture
-def provider() -> Iterator[ScriptedProvider]:
-    """An image service that counts what it is paid."""
-    with scripted_provider() as provider:
-        yield provider
+from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
 
 
 @pytest.fixture
 def paying(database_url: str, tmp_path: Path, provider: ScriptedProvider) -> Studio:
     """The pipeline with that service."""
-    site = provider.site_url.removeprefix("http://")
-    settings = load_settings(
-        home=tmp_path / "home",
-        fal_key="the-meter-is-in-this-process",
-        asset_host_allowlist=site,
-        trusted_private_hosts=site,
+    settings = provider.settings(
+        tmp_path / "home",
         ambiguous_settle_seconds=0.2,
     )
     return Studio(settings, database_url, {"fal": provider})

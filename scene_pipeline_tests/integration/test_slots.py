@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,18 +22,12 @@ from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_continuity import studio_with
 from scene_pipeline_tests.integration.test_crashes import start_worker
 from scene_pipeline_tests.standins.postgres import wait_until
-from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
+from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
 
 _COUNT = (
     "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
     " WHERE l.locktype = 'advisory' AND d.datname = current_database()"
 )
-
-
-@pytest.fixture
-def provider() -> Iterator[ScriptedProvider]:
-    with scripted_provider() as provider:
-        yield provider
 
 
 def locks_held(database_url: str) -> int:

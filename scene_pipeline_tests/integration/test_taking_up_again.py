@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
@@ -13,29 +12,17 @@ import pytest
 from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, SceneRef, StageDone
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.standins.scripted_provider import (
     Fault,
     ScriptedProvider,
-    scripted_provider,
 )
 
 
 @pytest.fixture
-def provider() -> Iterator[ScriptedProvider]:
-    with scripted_provider() as provider:
-        yield provider
-
-
-@pytest.fixture
 def scripted_studio(provider: ScriptedProvider, database_url: str, tmp_path: Path) -> Studio:
-    site = provider.site_url.removeprefix("http://")
-    settings = load_settings(
-        home=tmp_path / "home",
-        fal_key="the-meter-is-in-this-process",
-        asset_host_allowlist=site,
-        trusted_private_hosts=site,
+    settings = provider.settings(
+        tmp_path / "home",
         ambiguous_settle_seconds=0,
     )
     return Studio(settings, database_url, {"fal": provider})

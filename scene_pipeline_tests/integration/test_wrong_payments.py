@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -20,27 +20,16 @@ from scene_pipeline.pipeline.upkeep.drift import ReconcileReport
 from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline.scenes.requests import RequestOverrides
-from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
-from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
+from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
 
 SUFFIX = "seen at night"
 
 
 @pytest.fixture
-def provider() -> Iterator[ScriptedProvider]:
-    with scripted_provider() as provider:
-        yield provider
-
-
-@pytest.fixture
 def set_up(provider: ScriptedProvider, database_url: str, tmp_path: Path) -> Studio:
-    site = provider.site_url.removeprefix("http://")
-    settings = load_settings(
-        home=tmp_path / "home",
-        fal_key="the-meter-is-in-this-process",
-        asset_host_allowlist=site,
-        trusted_private_hosts=site,
+    settings = provider.settings(
+        tmp_path / "home",
         ambiguous_settle_seconds=0,
     )
     return Studio(settings, database_url, {"fal": provider})

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -27,6 +28,7 @@ from scene_pipeline.providers.base import (
     ReferenceLimits,
     Submission,
 )
+from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline_tests.standins.pictures import encode, scene_file
 
 Fault = Literal[
@@ -77,6 +79,17 @@ class ScriptedProvider:
         has_request_ids=True, has_history=True, returns_urls=True, is_free=False,
         first_poll_seconds=0.0,
     )  # fmt: skip
+
+    def settings(self, home: Path, **overrides: Any) -> Settings:
+        """Settings of an installation that may fetch this provider's pictures."""
+        site = self.site_url.removeprefix("http://")
+        given: dict[str, Any] = {
+            "home": home,
+            "fal_key": "the-meter-is-in-this-process",
+            "asset_host_allowlist": site,
+            "trusted_private_hosts": site,
+        }
+        return load_settings(**(given | overrides))
 
     def set_fault(self, fault: Fault) -> None:
         """From now on this goes wrong."""
