@@ -43,14 +43,16 @@ from scene_pipeline.providers.fal_errors import (
 )
 from scene_pipeline.providers.fal_history import FalHistory
 from scene_pipeline.providers.fal_results import read_images, read_progress, without_pictures
-from scene_pipeline.providers.fal_submit import SubmitGuard, guarded_client
+from scene_pipeline.providers.fal_submit import SubmitGuard
 from scene_pipeline.providers.fal_transport import (
     KeyedTransport,
     QuestionClient,
     checked_key,
+    client_over,
     open_transport,
     secret_parts,
 )
+from scene_pipeline.providers.fal_uploads import FalUploads, UploadTransport
 
 MAX_STATUS_BYTES = 1024 * 1024
 """A status carries up to five minutes of log lines."""
@@ -111,11 +113,26 @@ class FalProvider:
             timeout_seconds=question_timeout_seconds,
         )
         self._history = FalHistory(self._questions, secrets=self._secrets)
-        self._client = guarded_client(self._guard, submit_timeout_seconds)
+        self._client = client_over(self._guard, submit_timeout_seconds)
+        self._uploads = FalUploads(
+            UploadTransport(
+                KeyedTransport(key, open_transport(tls_context, egress_proxy, keeps_alive=False)),
+                open_transport(tls_context, egress_proxy, keeps_alive=False),
+                timeout_seconds=submit_timeout_seconds,
+            )
+        )
 
     def reference_limits(self, endpoint: str) -> ReferenceLimits:
         """Which pictures a model can be given to go by, as far as its family is known."""
         return model_family(endpoint).reference_limits
+
+    def upload_reference(self, data: bytes, content_type: str) -> str:
+        """Put a picture to go by into Fal's own storage; gives its address there.
+
+        Raises:
+            ProviderError: code "upload_failed" (`retryable`).
+        """
+        return self._uploads.upload(data, content_type)
 
     def submit(self, request: ImageRequest) -> Submission:
         """Ask for the pictures with exactly one POST.
@@ -231,6 +248,7 @@ class FalProvider:
         """Release the connections."""
         self._guard.close()
         self._questions.close()
+        self._uploads.close()
 
 
 def _not_sent(endpoint: str, error: Exception) -> ProviderError:

@@ -5,22 +5,19 @@ Mode of operation: fal-client repeats a POST up to ten times on dropped connecti
 to 4 accepted POSTs for one `submit()`). `SubmitGuard` sits under it and turns every such moment
 into an error of ours, which fal-client does not know and therefore does not retry.
 
-Belongs here: the guard and the client it guards. Does not belong here: questions that may be asked
+Belongs here: the guard. Does not belong here: questions that may be asked
 again (`fal_transport`).
 """
 
-import functools
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import httpx
 
-from scene_pipeline.errors import ConfigurationError
 from scene_pipeline.providers.base import Submission
 from scene_pipeline.providers.fal_addresses import read_submission
 from scene_pipeline.providers.fal_complaints import Answer
@@ -32,9 +29,6 @@ from scene_pipeline.providers.fal_transport import (
     timeouts,
     unreachable,
 )
-
-if TYPE_CHECKING:
-    from fal_client import SyncClient
 
 MAX_SUBMIT_ANSWER_BYTES = 64 * 1024
 _ACCEPTED = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED})
@@ -122,28 +116,3 @@ class SubmitGuard(httpx.BaseTransport):
     def close(self) -> None:
         """Close the connections."""
         self._inner.close()
-
-
-def guarded_client(guard: SubmitGuard, timeout_seconds: float) -> "SyncClient":
-    """A real fal-client whose every request goes through the guard.
-
-    `_client` is a cached property, so the value in the instance's `__dict__` wins. A fal-client
-    that no longer keeps it there would post around the guard: it is refused instead.
-    """
-    from fal_client import SyncClient  # noqa: PLC0415  # 0.3 s of imports, for paid runs only
-
-    if not isinstance(vars(SyncClient).get("_client"), functools.cached_property):
-        message = "The installed fal-client cannot be kept from sending a paid request twice."
-        raise ConfigurationError(
-            message,
-            code="fal_client_unsupported",
-            next_action="Install the locked version of fal-client (requirements.txt).",
-        )
-    client = SyncClient(key="held by the transport", default_timeout=timeout_seconds)
-    vars(client)["_client"] = httpx.Client(
-        transport=guard,
-        follow_redirects=False,
-        trust_env=False,
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-    )
-    return client

@@ -4,8 +4,10 @@ Belongs here: transports, and questions that are safe to repeat. Does not belong
 (`fal_submit`) and what answers mean (`fal_errors`).
 """
 
+import functools
 import ssl
 import time
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -13,6 +15,9 @@ from scene_pipeline.errors import ConfigurationError, ProviderError
 from scene_pipeline.providers.fal_addresses import is_fal_host
 from scene_pipeline.providers.fal_complaints import Answer, clean_text
 from scene_pipeline.providers.fal_errors import unreadable_answer
+
+if TYPE_CHECKING:
+    from fal_client import SyncClient
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 MAX_CONNECTIONS = 100
@@ -171,6 +176,32 @@ def open_transport(
     return httpx.HTTPTransport(
         verify=tls_context, trust_env=False, proxy=egress_proxy, limits=limits, retries=0
     )
+
+
+def client_over(transport: httpx.BaseTransport, timeout_seconds: float) -> "SyncClient":
+    """A real fal-client whose every request goes through a transport of ours.
+
+    `_client` is a cached property, so the value in the instance's `__dict__` wins. A fal-client
+    that no longer keeps it there would post around it: it is refused instead.
+    """
+    from fal_client import SyncClient  # noqa: PLC0415  # 0.3 s of imports, where used
+
+    if not isinstance(vars(SyncClient).get("_client"), functools.cached_property):
+        message = "The installed fal-client cannot be kept from sending a paid request twice."
+        raise ConfigurationError(
+            message,
+            code="fal_client_unsupported",
+            next_action="Install the locked version of fal-client (requirements.txt).",
+        )
+    client = SyncClient(key="held by the transport", default_timeout=timeout_seconds)
+    vars(client)["_client"] = httpx.Client(
+        transport=transport,
+        timeout=timeouts(timeout_seconds),
+        follow_redirects=False,
+        trust_env=False,
+        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+    )
+    return client
 
 
 class OverlongAnswerError(Exception):

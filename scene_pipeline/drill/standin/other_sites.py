@@ -1,4 +1,4 @@
-"""The other hosts of the Fal stand-in: the platform API (history, prices) and the media hosts."""
+"""The other hosts of the Fal stand-in: the platform API (history, prices), uploads, pictures."""
 
 import base64
 from datetime import datetime
@@ -104,12 +104,45 @@ class ApiSite:
         return item
 
 
+class UploadSite:
+    """Answers for rest.fal.ai: where bytes of the user's own are to be put."""
+
+    def __init__(self) -> None:
+        self.refusals_left = 0
+        """How many of the next questions are answered with 503."""
+        self.upload_host = "v3.fal.media"
+        """The host that the answer names for the bytes."""
+        self.asked: list[dict[str, Any]] = []
+        """What was asked, in order."""
+
+    def answer(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        asked = exchange.json()
+        if exchange.path != "/storage/upload/initiate" or not isinstance(asked, dict):
+            exchange.send_json(404, {"detail": "Not found"})
+        elif self.refusals_left > 0:
+            self.refusals_left -= 1
+            exchange.send_json(503, {"detail": "Later"})
+        else:
+            self.asked.append(asked)
+            path = f"files/upload/{len(self.asked)}_{asked.get('file_name')}"
+            exchange.send_json(
+                200,
+                {
+                    "upload_url": f"https://{self.upload_host}/{path}?signature=once",
+                    "file_url": f"https://v3.fal.media/{path}",
+                },
+            )
+
+
 class MediaSite:
     """Answers for v3.fal.media and its siblings."""
 
     def __init__(self, jobs: Jobs, faults: Faults) -> None:
         self._jobs = jobs
         self._faults = faults
+        self.uploaded: dict[str, bytes] = {}
+        """Bytes that were put here, by path."""
         self.keyed_requests = 0
         """Requests that brought the key where it does not belong."""
 
@@ -117,6 +150,13 @@ class MediaSite:
         """Hand a picture out."""
         if "authorization" in exchange.headers:
             self.keyed_requests += 1
+        if exchange.method == "PUT":
+            self.uploaded[exchange.path] = exchange.body
+            exchange.send(200, b"", "text/plain")
+            return
+        if exchange.path in self.uploaded:
+            exchange.send(200, self.uploaded[exchange.path], "application/octet-stream")
+            return
         path = PurePosixPath(exchange.path)
         request_id, _, number = path.stem.partition("_")
         job = self._jobs.find(request_id)

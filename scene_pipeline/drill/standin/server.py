@@ -16,14 +16,15 @@ import trustme
 from scene_pipeline.drill.standin.faults import Faults
 from scene_pipeline.drill.standin.jobs import Jobs
 from scene_pipeline.drill.standin.meter import Meter
-from scene_pipeline.drill.standin.other_sites import ApiSite, MediaSite
+from scene_pipeline.drill.standin.other_sites import ApiSite, MediaSite, UploadSite
 from scene_pipeline.drill.standin.proxy import ConnectProxy, Exchange
 from scene_pipeline.drill.standin.queue_site import QueueSite
 
-QUEUE_HOSTS = frozenset({"queue.fal.run", "fal.run", "rest.fal.ai"})
+QUEUE_HOSTS = frozenset({"queue.fal.run", "fal.run"})
 API_HOST = "api.fal.ai"
+UPLOAD_HOST = "rest.fal.ai"
 MEDIA_HOSTS = frozenset({"v3.fal.media", "v3b.fal.media", "v2.fal.media", "fal.media"})
-HOSTS = QUEUE_HOSTS | MEDIA_HOSTS | {API_HOST}
+HOSTS = QUEUE_HOSTS | MEDIA_HOSTS | {API_HOST, UPLOAD_HOST}
 DEFAULT_KEY = "standin0:0123456789abcdef0123456789abcdef"
 
 
@@ -68,6 +69,7 @@ class FalStandIn:
         self.jobs = Jobs(clock, queue_seconds, run_seconds)
         self.queue = QueueSite(self.jobs, self.meter, self.faults, hang_seconds=hang_seconds)
         self.api = ApiSite(self.jobs)
+        self.uploads = UploadSite()
         self.media = MediaSite(self.jobs, self.faults)
         self.contacts: list[Contact] = []
         self._authority = trustme.CA()
@@ -127,5 +129,7 @@ class FalStandIn:
             exchange.send_json(401, {"detail": "Authentication is required."})
         elif exchange.host == API_HOST:
             self.api.answer(exchange)
+        elif exchange.host == UPLOAD_HOST:
+            self.uploads.answer(exchange)
         else:
             self.queue.answer(exchange)

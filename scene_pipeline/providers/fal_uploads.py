@@ -1,0 +1,132 @@
+"""Pictures to go by, brought into Fal's own storage (FAL_USE_UPLOAD).
+
+Belongs here: one upload, and to whom its parts may be sent. Does not belong here: when one is
+needed (`pipeline.keeping.references`), and the paid request (`fal_submit`).
+
+fal-client does the upload by its storage `fal`: it asks rest.fal.ai for an address and puts the
+bytes there. Its newer storage asks for its token with a client of its own making, which knows
+neither our certificate roots nor our proxy. An upload costs nothing, so that its repetitions are
+harmless.
+"""
+
+import functools
+import hashlib
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import httpx
+
+from scene_pipeline.errors import ProviderError
+from scene_pipeline.providers.fal_transport import KeyedTransport, client_over, timeouts
+
+if TYPE_CHECKING:
+    from fal_client import SyncClient
+
+UPLOAD_HOSTS: Final = ("storage.googleapis.com", ".fal.media", ".fal.ai", ".fal.run")
+"""Where Fal's answer may send a picture's bytes; those beginning with a dot with all below them."""
+RESULT_HOSTS: Final = ("storage.googleapis.com", "fal.media", ".fal.media")
+"""Where an uploaded picture may lie."""
+_EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+class UploadTransport(httpx.BaseTransport):
+    """Sends the question for an address with the key, and the bytes without it.
+
+    Args:
+        keyed: Refuses every host that is not Fal's.
+        bare: The way out without a key.
+        timeout_seconds: Longest silence within either; fal-client itself would wait for ever.
+    """
+
+    def __init__(
+        self, keyed: KeyedTransport, bare: httpx.BaseTransport, *, timeout_seconds: float
+    ) -> None:
+        self._keyed = keyed
+        self._bare = bare
+        self.timeout_seconds = timeout_seconds
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one of an upload's two requests.
+
+        Raises:
+            ProviderError: code "foreign_host": the bytes would go to somebody else; nothing was
+                sent.
+        """
+        request.extensions = {
+            **request.extensions,
+            "timeout": timeouts(self.timeout_seconds).as_dict(),
+        }
+        if request.method == "POST":
+            return self._keyed.handle_request(request)
+        if not _is_at(str(request.url), UPLOAD_HOSTS):
+            raise ProviderError(
+                f"Fal named {request.url.host or 'no host'} as the place for an upload.",
+                code="foreign_host",
+                next_action="Set FAL_USE_UPLOAD=false, and report this.",
+                charge="not_charged",
+            )
+        request.headers.pop("Authorization", None)
+        return self._bare.handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._keyed.close()
+        self._bare.close()
+
+
+class FalUploads:
+    """Puts pictures into Fal's storage.
+
+    Args:
+        transport: Decides who gets the key and who the bytes.
+    """
+
+    def __init__(self, transport: UploadTransport) -> None:
+        self._transport = transport
+
+    def upload(self, data: bytes, content_type: str) -> str:
+        """Upload a picture; gives the address at which Fal's models find it.
+
+        Raises:
+            ProviderError: code "upload_failed" (`retryable`), or "foreign_host".
+        """
+        name = f"{hashlib.sha256(data).hexdigest()[:16]}.{_EXTENSIONS.get(content_type, 'bin')}"
+        try:
+            url = self._client.upload(
+                data, content_type, name, repository="fal", fallback_repository=[]
+            )
+        except ProviderError:
+            raise
+        except Exception as error:
+            # Whatever fal-client makes of it: nothing was paid, and the same can be tried again.
+            raise _failed(type(error).__name__) from error
+        if not isinstance(url, str) or not _is_at(url, RESULT_HOSTS):
+            raise _failed("its answer names no address of its own")
+        return url
+
+    @functools.cached_property
+    def _client(self) -> "SyncClient":
+        return client_over(self._transport, self._transport.timeout_seconds)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+
+def _is_at(url: str, hosts: tuple[str, ...]) -> bool:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_plain = parts.scheme == "https" and parts.port in {None, 443} and parts.username is None
+    return is_plain and any(
+        host.endswith(known) if known.startswith(".") else host == known for known in hosts
+    )
+
+
+def _failed(reason: str) -> ProviderError:
+    return ProviderError(
+        f"A reference picture could not be uploaded to Fal: {reason}.",
+        code="upload_failed",
+        next_action="Run again; or set FAL_USE_UPLOAD=false where Fal can reach your store.",
+        retryable=True,
+        charge="not_charged",
+    )
