@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 
-from scene_pipeline.errors import ProviderError
+from scene_pipeline.egress import tls_context
+from scene_pipeline.errors import ConfigurationError, ProviderError
 from scene_pipeline.providers.base import (
     Capabilities,
     GenerationResult,
@@ -32,7 +33,7 @@ from scene_pipeline.providers.fal_addresses import (
     is_fal_url,
     request_urls,
 )
-from scene_pipeline.providers.fal_arguments import build_arguments, model_family
+from scene_pipeline.providers.fal_arguments import build_arguments
 from scene_pipeline.providers.fal_complaints import Answer, read_complaint
 from scene_pipeline.providers.fal_errors import (
     ambiguous_submit,
@@ -42,6 +43,7 @@ from scene_pipeline.providers.fal_errors import (
     unreadable_answer,
 )
 from scene_pipeline.providers.fal_history import FalHistory
+from scene_pipeline.providers.fal_models import model_family
 from scene_pipeline.providers.fal_results import read_images, read_progress, without_pictures
 from scene_pipeline.providers.fal_submit import SubmitGuard
 from scene_pipeline.providers.fal_transport import (
@@ -53,6 +55,7 @@ from scene_pipeline.providers.fal_transport import (
     secret_parts,
 )
 from scene_pipeline.providers.fal_uploads import FalUploads, UploadTransport
+from scene_pipeline.settings import Settings
 
 MAX_STATUS_BYTES = 1024 * 1024
 """A status carries up to five minutes of log lines."""
@@ -285,3 +288,30 @@ def _generation_result(
         billable_units=units,
         raw=without_pictures(body),
     )
+
+
+def build(settings: Settings) -> FalProvider:
+    """Build the provider from the settings.
+
+    Raises:
+        ConfigurationError: FAL_KEY is not set, or cannot be a key.
+    """
+    if not settings.fal_key:
+        message = "The provider fal needs a key, and FAL_KEY is not set."
+        raise ConfigurationError(
+            message,
+            code="fal_key_missing",
+            next_action="Set FAL_KEY to your Fal key, or use `--provider offline`.",
+        )
+    return FalProvider(
+        settings.fal_key,
+        tls_context(settings.ssl_cert_file),
+        settings.egress_proxy,
+        submit_timeout_seconds=settings.submit_timeout_seconds,
+        start_timeout_seconds=settings.start_timeout_seconds,
+    )
+
+
+def max_images(endpoint: str) -> int:
+    """How many pictures a model makes of one request."""
+    return model_family(endpoint).max_images

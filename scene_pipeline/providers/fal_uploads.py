@@ -92,15 +92,17 @@ class FalUploads:
         """
         name = f"{hashlib.sha256(data).hexdigest()[:16]}.{_EXTENSIONS.get(content_type, 'bin')}"
         try:
-            url = self._client.upload(
-                data, content_type, name, repository="fal", fallback_repository=[]
+            url = str(
+                self._client.upload(
+                    data, content_type, name, repository="fal", fallback_repository=[]
+                )
             )
         except ProviderError:
             raise
         except Exception as error:
             # Whatever fal-client makes of it: nothing was paid, and the same can be tried again.
             raise _failed(type(error).__name__) from error
-        if not isinstance(url, str) or not _is_at(url, RESULT_HOSTS):
+        if not _is_at(url, RESULT_HOSTS):
             raise _failed("its answer names no address of its own")
         return url
 
@@ -114,9 +116,12 @@ class FalUploads:
 
 
 def _is_at(url: str, hosts: tuple[str, ...]) -> bool:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        is_plain = parts.scheme == "https" and parts.port in {None, 443} and not parts.username
+    except ValueError:
+        return False
     host = parts.hostname or ""
-    is_plain = parts.scheme == "https" and parts.port in {None, 443} and parts.username is None
     return is_plain and any(
         host.endswith(known) if known.startswith(".") else host == known for known in hosts
     )

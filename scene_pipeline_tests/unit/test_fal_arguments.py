@@ -6,11 +6,8 @@ import pytest
 
 from scene_pipeline.errors import ProviderError
 from scene_pipeline.providers.base import ImageRequest, ReferencePicture
-from scene_pipeline.providers.fal_arguments import (
-    build_arguments,
-    model_family,
-    nearest_aspect_ratio,
-)
+from scene_pipeline.providers.fal_arguments import build_arguments, nearest_aspect_ratio
+from scene_pipeline.providers.fal_models import model_family
 
 
 def request_for(endpoint: str, **changes: object) -> ImageRequest:
@@ -85,7 +82,9 @@ def test_further_arguments_pass_through() -> None:
     [((1920, 1080), "16:9"), ((1024, 1024), "1:1"), ((900, 1600), "9:16"), ((1000, 760), "4:3")],
 )
 def test_a_size_in_pixels_becomes_the_nearest_ratio(size: tuple[int, int], name: str) -> None:
-    assert nearest_aspect_ratio(*size) == name
+    assert (
+        nearest_aspect_ratio(*size, model_family("fal-ai/flux-pro/kontext").aspect_ratios) == name
+    )
 
 
 REFERENCE = ReferencePicture(
@@ -102,6 +101,11 @@ REFERENCE = ReferencePicture(
         ("fal-ai/flux/dev/image-to-image", {"image_url": REFERENCE.url}),
         ("fal-ai/flux-pro/v1.1-ultra", {"image_url": REFERENCE.url}),
         ("fal-ai/flux-2/edit", {"image_urls": [REFERENCE.url]}),
+        ("fal-ai/nano-banana-pro/edit", {"image_urls": [REFERENCE.url]}),
+        ("fal-ai/bytedance/seedream/v4/edit", {"image_urls": [REFERENCE.url]}),
+        ("fal-ai/qwen-image-edit", {"image_url": REFERENCE.url}),
+        ("somebody/their-model/edit", {"image_urls": [REFERENCE.url]}),
+        ("fal-ai/never-heard-of/image-to-image", {"image_url": REFERENCE.url}),
     ],
 )
 def test_a_reference_is_sent_the_way_the_family_takes_it(
@@ -135,6 +139,24 @@ def test_more_references_than_a_model_takes_are_refused(endpoint: str, count: in
         "references_unsupported",
         "not_charged",
     )
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["fal-ai/flux-pro/kontext", "fal-ai/nano-banana/edit", "fal-ai/new/image-to-image"]
+)
+def test_a_model_that_edits_is_not_asked_without_a_picture(endpoint: str) -> None:
+    with pytest.raises(ProviderError) as caught:
+        build_arguments(request_for(endpoint))
+
+    assert (caught.value.error_code, caught.value.charge) == ("reference_required", "not_charged")
+    assert model_family(endpoint).reference_limits.is_required
+
+
+def test_a_models_own_ratios_are_the_ones_it_is_asked_for() -> None:
+    sent = build_arguments(request_for("fal-ai/imagen4/preview", width=2100, height=900))
+
+    assert sent["aspect_ratio"] == "16:9", "it does not know 21:9"
+    assert sent["num_images"] == 1
 
 
 def test_candidates_are_asked_for_in_one_request() -> None:
