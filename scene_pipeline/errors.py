@@ -11,6 +11,7 @@
         |   `-- AmbiguousSubmitError    it may have accepted (and charge) although no answer came
         |-- FetchError                  a given URL could not be fetched, or must not be
         |-- ImageError                  the bytes are not a picture that we accept
+        |-- FileRefusedError            a file that the library does not take
         |-- StorageError                the object store refused or failed
         |-- BlockedError                something else must come first; nothing was sent or paid
         |   `-- BudgetError             a cap stands in the way
@@ -193,6 +194,16 @@ class ImageError(SceneError):
     """The bytes are not a picture that we accept."""
 
     code = "image_invalid"
+
+
+class FileRefusedError(SceneError):
+    """A file that the library does not take, recognised by what is in it."""
+
+    code = "file_not_allowed"
+    default_next_action = (
+        "Give a whole file of an accepted kind: pictures (PNG, JPEG, WebP, GIF), video (MP4, WebM, "
+        "MOV, AVI, MKV), audio (MP3, WAV, OGG, AAC), documents (PDF, DOC, DOCX)."
+    )
 
 
 class StorageError(SceneError):

@@ -16,7 +16,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from scene_pipeline.errors import ConfigurationError
 
 DEFAULT_FAL_MODEL = "fal-ai/flux/schnell"
-FAL_RESULT_HOSTS = ("fal.media", "*.fal.media")
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -227,11 +226,6 @@ class Settings(BaseSettings):
         if self.gcs_bucket:
             return f"gs://{self.gcs_bucket}"
         return (self.home_directory / "frames").as_uri()
-
-    @property
-    def result_host_allowlist(self) -> tuple[str, ...]:
-        """Hosts a provider's result may be fetched from: Fal's own and what the user added."""
-        return (*FAL_RESULT_HOSTS, *self.asset_host_allowlist)
 
 
 def load_settings(**overrides: object) -> Settings:

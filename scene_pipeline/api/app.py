@@ -16,54 +16,74 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scene_pipeline.api.frames import FrameEndpoint
+from scene_pipeline.api.media import GatewayEndpoint
+from scene_pipeline.api.uploads import UploadEndpoint
 from scene_pipeline.settings import Settings
-from scene_pipeline.storage.local import FRAMES_PATH, LocalStore
-from scene_pipeline.storage.registry import parse_storage_url
+from scene_pipeline.storage.addresses import MEDIA_PATH
+from scene_pipeline.storage.base import ObjectStore
+from scene_pipeline.storage.registry import build_store, parse_storage_url, store_identity
+from scene_pipeline.storage.served import FRAMES_PATH, UPLOADS_PATH, ServedStore
 
 HEALTH_PATH = "/healthz"
 
 
-def create_app(settings: Settings) -> Starlette:
+def create_app(settings: Settings, store: ObjectStore | None = None) -> Starlette:
     """Build the HTTP door.
 
-    Frames are served where they are local files; other stores have addresses of their own, and
-    then `/frames/` knows no key.
+    A store of our own (files, the database) is shown under `/frames/`, and takes uploads. Others
+    have addresses of their own; the gateway stands before each of them.
+
+    Args:
+        settings: What to serve.
+        store: Where the objects are, closed by the caller; built of the settings when left out.
 
     Raises:
-        ConfigurationError: The storage URL cannot be used.
+        ConfigurationError: The storage URL or a setting of the store cannot be used.
     """
     instance = instance_id(settings)
+    store = store or build_store(settings)
 
     async def health(_: Request) -> JSONResponse:
         return JSONResponse(
             {"status": "ok", "instance": instance}, headers={"Cache-Control": "no-store"}
         )
 
-    routes = [Route(HEALTH_PATH, health, methods=["GET"])]
-    location = parse_storage_url(settings.resolved_storage_url)
-    if location.directory is not None:
-        store = LocalStore(location.directory, settings.public_url)
-        # Given as a function, Starlette hands the endpoint a request; a bare object would be ASGI.
-        routes.append(
-            Route(FRAMES_PATH + "{key:path}", FrameEndpoint(store).__call__, methods=["GET"])
-        )
+    # Given as a function, Starlette hands an endpoint a request; a bare object would be ASGI.
+    routes = [
+        Route(HEALTH_PATH, health, methods=["GET"]),
+        Route(MEDIA_PATH + "{key:path}", GatewayEndpoint(store).__call__, methods=["GET"]),
+    ]
+    if isinstance(store, ServedStore):
+        frames, uploads = FrameEndpoint(store), UploadEndpoint(store)
+        routes += [
+            Route(FRAMES_PATH + "{key:path}", frames.__call__, methods=["GET"]),
+            Route(UPLOADS_PATH + "{key:path}", uploads.__call__, methods=["PUT"]),
+        ]
     return Starlette(routes=routes, middleware=[Middleware(_SafeHeaders)])
 
 
+def has_work(settings: Settings) -> bool:
+    """Whether documents, or what is uploaded, need this server.
+
+    Raises:
+        ConfigurationError: The storage URL cannot be used.
+    """
+    kind = parse_storage_url(settings.resolved_storage_url).kind
+    return kind in {"local", "database"} or settings.url_mode == "gateway"
+
+
 def instance_id(settings: Settings) -> str:
-    """What tells two servers apart: 16 hex digits of the hash of what they serve.
+    """What tells two servers apart: 16 hex digits of the hash of what they serve, and how.
 
     `/healthz` gives it, so that a second start can tell "already running" from "port taken".
 
     Raises:
         ConfigurationError: The storage URL cannot be used.
     """
-    location = parse_storage_url(settings.resolved_storage_url)
-    if location.directory is not None:
-        served = f"local:{location.directory.resolve()}"
-    else:
-        served = f"{location.kind}:{location.bucket}/{location.prefix}"
-    return hashlib.sha256(served.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    served = [store_identity(settings), settings.url_mode or ""]
+    if parse_storage_url(settings.resolved_storage_url).kind == "database":
+        served.append(settings.database_url or str(settings.home_directory))
+    return hashlib.sha256("\n".join(served).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 class _SafeHeaders:

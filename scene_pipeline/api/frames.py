@@ -1,83 +1,114 @@
-"""`GET /frames/<key>`: the local store's objects, with the headers that make them safe and fast.
+"""`GET /frames/<key>`: the objects of a store of our own, with headers for safety and for speed.
 
-Belongs here: keys into responses. Does not belong here: the files themselves (`storage.local`).
+Belongs here: keys into responses. Does not belong here: bytes (`storage`), and who may read
+(`storage.served`).
 
 An object is immutable, so its `ETag` is strong, and where the key carries the content's digest the
-answer may be kept for ever. Types come from a closed list; what is not a picture is offered as a
-download, and every answer forbids sniffing and scripts (`api.app`).
+answer may be kept for ever. Types come from a closed list; what is not a picture, a film or a sound
+is offered as a download, and every answer forbids sniffing and scripts (`api.app`).
 """
 
-import re
+from collections.abc import AsyncIterator, Iterator
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
-from starlette.types import Scope
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from scene_pipeline.api.ranges import part_asked_for
+from scene_pipeline.api.refusals import NOT_ADMITTED, refusal
 from scene_pipeline.errors import StorageError
 from scene_pipeline.storage.base import IMMUTABLE_CACHE_CONTROL
 from scene_pipeline.storage.keys import INLINE_TYPES, content_digest_in, content_type_of
-from scene_pipeline.storage.local import LocalStore
+from scene_pipeline.storage.served import ServedStore
 
 REVALIDATED_CACHE_CONTROL = "public, no-cache"
-
-_ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{1,18})?|-\d{1,18})")
+SIGNED_CACHE_CONTROL = "private, no-cache"
+"""What only the holder of an address may read is kept by nobody else."""
 
 
 class FrameEndpoint:
-    """Answers for the objects of one local store.
+    """Answers for the objects of one store.
 
     Args:
-        store: Where the files are.
+        store: Where they are.
     """
 
-    def __init__(self, store: LocalStore) -> None:
+    def __init__(self, store: ServedStore) -> None:
         self._store = store
 
     async def __call__(self, request: Request) -> Response:
         """Answer GET and HEAD; whatever is not an object of the store is simply not found."""
-        key = request.path_params["key"]
+        key, query = request.path_params["key"], request.query_params
+        if not self._store.admits_reader(key, query):
+            return PlainTextResponse(NOT_ADMITTED, status_code=403)
         try:
-            path = await run_sync(self._store.locate, key)
-            facts = await run_sync(path.stat)
-        except (StorageError, OSError):
-            return PlainTextResponse("Not found.\n", status_code=404)
-        digest = content_digest_in(key)
-        etag = f'"{digest or f"{facts.st_mtime_ns:x}-{facts.st_size:x}"}"'
-        headers = {
-            "ETag": etag,
-            "Cache-Control": IMMUTABLE_CACHE_CONTROL if digest else REVALIDATED_CACHE_CONTROL,
-        }
-        if _is_known_to_reader(request.headers, etag):
-            return Response(status_code=304, headers=headers)
-        _drop_unusable_range(request.scope)
-        content_type = content_type_of(key)
-        return FileResponse(
-            path,
-            media_type=content_type,
-            headers=headers,
-            stat_result=facts,
-            filename=path.name,
-            content_disposition_type="inline" if content_type in INLINE_TYPES else "attachment",
-        )
+            facts = await run_sync(self._store.served, key)
+            digest = content_digest_in(key)
+            etag = f'"{digest or facts.version}"'
+            is_signed = "signature" in query
+            headers = {"ETag": etag, "Cache-Control": _cache_control(digest, is_signed=is_signed)}
+            if _is_known_to_reader(request.headers, etag):
+                return Response(status_code=304, headers=headers)
+            part = part_asked_for(request.headers, etag, facts.size_bytes)
+            return await self._sent(request.method, key, facts.size_bytes, part, headers)
+        except StorageError as error:
+            return refusal(error)
+
+    async def _sent(
+        self, method: str, key: str, size_bytes: int, part: range | None, headers: dict[str, str]
+    ) -> Response:
+        """The object, or the part of it that is asked for."""
+        sent = range(size_bytes) if part is None else part
+        if part is not None:
+            if not part:
+                unsatisfied = {"Content-Range": f"bytes */{size_bytes}"}
+                return PlainTextResponse("No such part.\n", status_code=416, headers=unsatisfied)
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size_bytes}"
+        headers |= _entity_headers(key, sent)
+        status = 200 if part is None else 206
+        if method == "HEAD" or not sent:
+            return Response(status_code=status, headers=headers)
+        chunks = self._store.part(key, sent.start, len(sent))
+        # Before the head is sent, since that could not be taken back.
+        first = await run_sync(next, chunks, b"")
+        return StreamingResponse(_body(first, chunks), status_code=status, headers=headers)
+
+
+async def _body(first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+    chunk = first
+    try:
+        while chunk:
+            yield chunk
+            chunk = await run_sync(next, rest, b"")
+    finally:
+        with CancelScope(shield=True):
+            await run_sync(_close, rest)
+
+
+def _close(chunks: Iterator[bytes]) -> None:
+    # Generators, all of them; the type of an iterator knows no end before its end.
+    getattr(chunks, "close", lambda: None)()
+
+
+def _cache_control(digest: str | None, *, is_signed: bool) -> str:
+    if is_signed:
+        return SIGNED_CACHE_CONTROL
+    return IMMUTABLE_CACHE_CONTROL if digest else REVALIDATED_CACHE_CONTROL
+
+
+def _entity_headers(key: str, sent: range) -> dict[str, str]:
+    content_type = content_type_of(key)
+    disposition = "inline" if content_type in INLINE_TYPES else "attachment"
+    return {
+        "Content-Type": content_type,
+        "Content-Length": str(len(sent)),
+        "Content-Disposition": f'{disposition}; filename="{key.rpartition("/")[2]}"',
+        "Accept-Ranges": "bytes",
+    }
 
 
 def _is_known_to_reader(headers: Headers, etag: str) -> bool:
     known = [tag.strip().removeprefix("W/") for tag in headers.get("if-none-match", "").split(",")]
     return etag in known or known == ["*"]
-
-
-def _drop_unusable_range(scope: Scope) -> None:
-    """Leave one sound range in the request, or none.
-
-    Starlette would answer a malformed range with 400 and several ranges with a multipart body; the
-    standard lets a server ignore both, and no reader of pictures needs either.
-    """
-    headers = Headers(scope=scope)
-    match = _ONE_RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
-    if match is not None:
-        first, last = match.groups()
-        if first is None or last is None or int(first) <= int(last):
-            return
-    scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]

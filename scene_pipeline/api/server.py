@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 from scene_pipeline.api.app import HEALTH_PATH, create_app, instance_id
 from scene_pipeline.errors import ConfigurationError, UsageError
 from scene_pipeline.settings import Settings, load_settings
+from scene_pipeline.storage.base import ObjectStore
+from scene_pipeline.storage.opening import opened_store
 
 if TYPE_CHECKING:
     import uvicorn
@@ -111,8 +113,8 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
     default_host, default_port = bind_address(settings)
     host = host or default_host
     port = default_port if port is None else port
-    server = build_server(settings)
-    with listen(settings, host, port) as listening:
+    with opened_store(settings) as store, listen(settings, host, port) as listening:
+        server = build_server(settings, store)
         # A signal before uvicorn listens to them asks it to stop as soon as it has started. After
         # its clean stop it raises the caught signal again, which then changes nothing.
         previous = {
@@ -126,16 +128,20 @@ def serve(settings: Settings, host: str | None = None, port: int | None = None) 
                 signal.signal(number, handler)
 
 
-def build_server(settings: Settings) -> "uvicorn.Server":
+def build_server(settings: Settings, store: ObjectStore | None = None) -> "uvicorn.Server":
     """The server with its bounds, not yet listening; for `serve`, and for running in a thread.
 
+    Args:
+        settings: What to serve.
+        store: See `create_app`.
+
     Raises:
-        ConfigurationError: The storage URL cannot be used.
+        ConfigurationError: The storage URL or a setting of the store cannot be used.
     """
     import uvicorn  # noqa: PLC0415 (heavy, and the CLI imports this module for `running_instance`)
 
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, store),
         # h11 bounds the size of a request's head, which the faster parser does not.
         http="h11",
         ws="none",
@@ -152,7 +158,7 @@ def build_server(settings: Settings) -> "uvicorn.Server":
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of `python -m scene_pipeline.api.server`; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Serve the frames of the local store over HTTP.")
+    parser = argparse.ArgumentParser(description="Show what is stored over HTTP.")
     parser.add_argument("--host", help="address to listen on")
     parser.add_argument("--port", type=int, help="port to listen on")
     chosen = parser.parse_args(arguments)

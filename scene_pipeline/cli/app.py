@@ -2,7 +2,7 @@
 
 import typer
 
-from scene_pipeline.cli.commands import choosing, frames, serving, upkeep
+from scene_pipeline.cli.commands import assets, choosing, frames, serving, storage, upkeep
 
 app = typer.Typer(
     name="scene-pipeline",
@@ -33,3 +33,5 @@ app.command()(upkeep.drill)
 app.command()(serving.doctor)
 app.command()(serving.up)
 app.command()(serving.down)
+app.add_typer(assets.assets)
+app.add_typer(storage.storage)

@@ -6,6 +6,7 @@ Belongs here: showing. Does not belong here: deciding what is garbage (`pipeline
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from scene_pipeline.cli.retention_report import retention_json, show_retention
 from scene_pipeline.cli.session import open_databases
 from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.wording import plural
@@ -13,7 +14,7 @@ from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from scene_pipeline.database.collection import Amount
-    from scene_pipeline.pipeline.upkeep.collect import CollectReport
+    from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
 
 
 def collect_garbage(terminal: Terminal, *, apply: bool, delete_unknown: bool) -> int:
@@ -45,32 +46,15 @@ def _show(
     terminal: Terminal, report: "CollectReport", settings: Settings, *, delete_unknown: bool
 ) -> None:
     hours = settings.collect_grace_hours
-    _show_old_versions(terminal, report, settings)
-    terminal.say(f"Older than {hours:g} h and needed by nothing:", style="bold")
-    for words, amount in (
-        ("leftovers of uploads and unused pictures", report.leftovers),
-        ("marked by an earlier call", report.unfinished),
-        ("arrived after their removal", report.late),
-        ("unknown to this database", report.unknown),
-        ("unknown and undated (never removed)", report.undated),
-    ):
-        if amount.objects:
-            terminal.say(f"  {words}: {_amount(amount)}")
-    if report.old_sheets:
-        terminal.say(f"  old contact sheets: {report.old_sheets}")
-    for key in report.unknown_keys:
-        terminal.say(plain(f"    {key}"), style="dim")
-    for failure in report.failures:
-        terminal.say(plain(f"  {failure}"), style="red")
+    if report.retained is not None:
+        show_retention(terminal, report.retained, hours)
+    _show_garbage(terminal, report, hours)
     is_clean = not any(
         amount.objects
         for amount in (report.old_versions, report.leftovers, report.unfinished, report.late)
     )
     if report.is_applied:
-        terminal.say(f"Removed: {_amount(report.deleted)}.", style="bold")
-        if not report.is_complete:
-            terminal.say("More is left; go on with:")
-            terminal.say(f"  {command('collect', '--apply')}", style="cyan")
+        _show_removed(terminal, report)
     elif is_clean and not report.old_sheets:
         terminal.say("  nothing")
     else:
@@ -81,20 +65,34 @@ def _show(
         terminal.say(f"  {command('collect', '--apply', '--unknown')}", style="cyan")
 
 
-def _show_old_versions(terminal: Terminal, report: "CollectReport", settings: Settings) -> None:
-    if not report.old_versions.objects:
-        return
-    what = plural(report.old_versions.objects, "old version")
-    verb = "Gave up" if report.is_applied else "Would give up"
-    terminal.say(
-        f"{verb} {what}, {report.old_versions.size_bytes:,} bytes; kept are the newest"
-        f" {settings.keep_versions} of each scene, what is younger than"
-        f" {settings.keep_days:g} days, and whatever is in use.",
-        style="bold",
-    )
-    terminal.say(
-        f"  The bytes are removed by a collection {settings.collect_grace_hours:g} h later."
-    )
+def _show_garbage(terminal: Terminal, report: "CollectReport", hours: float) -> None:
+    terminal.say(f"Older than {hours:g} h and needed by nothing:", style="bold")
+    for words, amount in (
+        ("leftovers of uploads and unused pictures", report.leftovers),
+        ("marked by an earlier call", report.unfinished),
+        ("arrived after their removal", report.late),
+        ("unknown to this database", report.unknown),
+        ("unknown and undated (never removed)", report.undated),
+        ("uploads that no import waits for (swept after a day)", report.uploads),
+    ):
+        if amount.objects:
+            terminal.say(f"  {words}: {_amount(amount)}")
+    if report.old_sheets:
+        terminal.say(f"  old contact sheets: {report.old_sheets}")
+    for key in report.unknown_keys:
+        terminal.say(plain(f"    {key}"), style="dim")
+    for failure in report.failures:
+        terminal.say(plain(f"  {failure}"), style="red")
+
+
+def _show_removed(terminal: Terminal, report: "CollectReport") -> None:
+    terminal.say(f"Removed: {_amount(report.deleted)}.", style="bold")
+    if report.unfinished_uploads:
+        dead = plural(report.unfinished_uploads, "upload")
+        terminal.say(f"Gave up {dead} that died in the store half-way.")
+    if not report.is_complete:
+        terminal.say("More is left; go on with:")
+        terminal.say(f"  {command('collect', '--apply')}", style="cyan")
 
 
 def _amount(amount: "Amount") -> str:
@@ -111,6 +109,7 @@ def _report_json(report: "CollectReport", settings: Settings) -> dict[str, Any]:
             ("late", report.late),
             ("unknown", report.unknown),
             ("undated", report.undated),
+            ("uploads", report.uploads),
             ("deleted", report.deleted),
         )
     }
@@ -121,7 +120,9 @@ def _report_json(report: "CollectReport", settings: Settings) -> dict[str, Any]:
         "keep_versions": settings.keep_versions,
         "keep_days": settings.keep_days,
         **amounts,
+        "retention": None if report.retained is None else retention_json(report.retained),
         "old_sheets": report.old_sheets,
+        "unfinished_uploads": report.unfinished_uploads,
         "unknown_keys": report.unknown_keys,
         "failures": report.failures,
     }

@@ -1,7 +1,7 @@
 """`doctor`: looks at everything a run needs, and names a cure for each thing that is wrong.
 
 Belongs here: the order of the checks, and those that belong to no room below. Does not belong here:
-the checks of database and storage, which live beside what they check.
+the checks of providers, database and storage, which live beside what they check.
 """
 
 import importlib.metadata
@@ -24,9 +24,10 @@ from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.findings import Finding
 from scene_pipeline.pipeline.inbox.setting import diagnose_inbox
 from scene_pipeline.pipeline.planning.preview import check_settings
+from scene_pipeline.providers.diagnosis import diagnose_providers, hosts_in_words
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.diagnosis import diagnose_storage
-from scene_pipeline.storage.registry import build_store
+from scene_pipeline.storage.opening import opened_store
 
 _PACKAGES = (
     "scene-pipeline",
@@ -69,18 +70,16 @@ def _findings(alert_test: bool) -> Iterator[Finding]:
     except ScenePipelineError as error:
         yield _failed("settings", error)
         return
-    yield _provider(settings)
+    yield from diagnose_providers(settings)
     yield _way_out(settings)
     yield _alerts(settings, alert_test)
     yield from diagnose_database(settings)
     yield _instance(settings)
     try:
-        store = build_store(settings)
+        with opened_store(settings) as store:
+            yield from diagnose_storage(store, settings)
     except ScenePipelineError as error:
         yield _failed("storage", error)
-    else:
-        yield from diagnose_storage(store, settings)
-        store.close()
     inbox = diagnose_inbox(settings)
     if inbox is not None:
         yield inbox
@@ -105,25 +104,6 @@ def _versions() -> Finding:
     return Finding("versions", is_ok=True, detail=f"{', '.join(found)}.")
 
 
-def _provider(settings: Settings) -> Finding:
-    name = settings.provider_name
-    if name == "fal" and not settings.fal_key:
-        return Finding(
-            "provider",
-            is_ok=False,
-            detail="The provider is fal, and FAL_KEY is not set.",
-            cure="Set FAL_KEY to your Fal key, or SCENE_PIPELINE_PROVIDER=offline.",
-        )
-    if name == "fal":
-        return Finding("provider", is_ok=True, detail="fal, with a FAL_KEY.")
-    return Finding(
-        "provider",
-        is_ok=True,
-        detail="offline: frames are drawn here, for nothing.",
-        cure=None if settings.fal_key else "Set FAL_KEY to have them made by Fal.",
-    )
-
-
 def _way_out(settings: Settings) -> Finding:
     try:
         tls_context(settings.ssl_cert_file)
@@ -132,7 +112,10 @@ def _way_out(settings: Settings) -> Finding:
     proxy = "through SCENE_PIPELINE_EGRESS_PROXY" if settings.egress_proxy else "directly"
     trust = " and SSL_CERT_FILE" if settings.ssl_cert_file else ""
     return Finding(
-        "way out", is_ok=True, detail=f"Requests go out {proxy}, trusting certifi's roots{trust}."
+        "way out",
+        is_ok=True,
+        detail=f"Requests go out {proxy}, trusting certifi's roots{trust};"
+        f" {hosts_in_words(settings)}.",
     )
 
 

@@ -88,12 +88,12 @@ def _user_parts(
     """The database and the object store as the user has set them."""
     from scene_pipeline.storage.registry import build_store  # noqa: PLC0415  # heavy
 
-    store = build_store(settings)
-    try:
-        with open_databases(settings, terminal) as urls:
+    with open_databases(settings, terminal) as urls:
+        store = build_store(settings, database_url=urls.application)
+        try:
             yield urls, store
-    finally:
-        store.close()
+        finally:
+            store.close()
 
 
 def _show(terminal: Terminal, report: "DrillReport", settings: Settings, database: str) -> None:

@@ -43,7 +43,7 @@ def show_dry_run(
         _show_scenes(terminal, preview)
         _show_prompts(terminal, preview)
         _show_money(terminal, preview, arguments)
-    return 1 if any(scene.decision.action in {"failed", "invalid"} for scene in scenes) else 0
+    return 1 if any(scene_error(scene) is not None for scene in scenes) else 0
 
 
 def _show_scenes(terminal: Terminal, preview: RunPreview) -> None:

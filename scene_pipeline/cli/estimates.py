@@ -72,6 +72,12 @@ def scene_error(scene: SurveyedScene) -> dict[str, Any] | None:
             "message": state.problem_message or "The scene is not in the document.",
             "next_action": "Correct the scene in the document and import it again.",
         }
+    if scene.blocked is not None:
+        return {
+            "code": scene.blocked.code,
+            "message": scene.blocked.message,
+            "next_action": scene.blocked.next_action,
+        }
     if scene.decision.action == "failed":
         return {
             "code": state.error_code or "failed",

@@ -53,7 +53,9 @@ def write_outputs(settings: Settings, database_url: str, project_key: str) -> Ru
     if sheet is None:
         return RunFiles(document, None, None)
     place = directory / f"{name}.contact-sheet.png"
-    is_there = _has_digest(place, sheet.sha256) or _fetch_sheet(settings, sheet, place)
+    is_there = _has_digest(place, sheet.sha256) or _fetch_sheet(
+        settings, database_url, sheet, place
+    )
     return RunFiles(document, place if is_there else None, sheet.storage_url)
 
 
@@ -61,8 +63,8 @@ def _has_digest(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path.read_bytes()).hexdigest() == digest
 
 
-def _fetch_sheet(settings: Settings, sheet: StoryboardRow, place: Path) -> bool:
-    store = build_store(settings)
+def _fetch_sheet(settings: Settings, database_url: str, sheet: StoryboardRow, place: Path) -> bool:
+    store = build_store(settings, database_url=database_url)
     try:
         write_atomically(place, store.read(sheet.storage_path))
     except StorageError:  # its address is told; a copy here is a convenience

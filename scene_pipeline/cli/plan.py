@@ -63,7 +63,8 @@ def show_plan(terminal: Terminal, project_key: str) -> int:
     settings = load_settings()
 
     async def look(conn: "Connection") -> ProjectOutlook:
-        return await look_ahead(conn, settings, await load_prices(conn, settings), project_key)
+        prices = await load_prices(conn, settings)
+        return await look_ahead(conn, settings, prices, project_key, asks_servers=True)
 
     with open_databases(settings, terminal) as urls:
         project = in_database(urls.application, look)
@@ -94,6 +95,8 @@ def _show_scenes(terminal: Terminal, project: ProjectOutlook) -> None:
 
 def _by_itself(outlook: SceneOutlook) -> str:
     decision = outlook.scene.decision
+    if outlook.scene.blocked is not None:
+        return "nothing: blocked"
     words = "by `run`" if decision.code == FOREIGN_FRAME else _BY_ITSELF.get(decision.action, "")
     if outlook.refresh_at is not None:
         words += f" at {clock(outlook.refresh_at)}"

@@ -4,6 +4,7 @@ Belongs here: reading the options, showing. Does not belong here: what a setting
 (`pipeline.projects.settings`).
 """
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from scene_pipeline.cli.session import in_database, open_databases
@@ -12,11 +13,12 @@ from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.wording import plural
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.projects.settings import (
+    KeptVersions,
     ProjectChange,
     change_project_settings,
     show_project_settings,
 )
-from scene_pipeline.settings import load_settings
+from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from scene_pipeline.database.project_settings import ProjectSettings
@@ -55,8 +57,34 @@ def read_archive(*, archive: bool, unarchive: bool) -> bool | None:
     return archive if archive or unarchive else None
 
 
+def read_kept(versions: int | None, days: float | None, *, is_default: bool) -> KeptVersions | None:
+    """What is to be kept of each scene; None where no option says so.
+
+    Raises:
+        UsageError: A number was given together with --keep-defaults.
+    """
+    if versions is None and days is None:
+        return KeptVersions(is_default=True) if is_default else None
+    if is_default:
+        raise UsageError(
+            "--keep-defaults was given together with a number.",
+            code="usage",
+            next_action="Give --keep-defaults, or --keep-versions and --keep-days.",
+        )
+    if days is not None and not isfinite(days):
+        raise UsageError(
+            "--keep-days is not a number of days.", code="usage", next_action="Write it as 30."
+        )
+    return KeptVersions(versions, days)
+
+
 def show_or_change(
-    terminal: Terminal, project_key: str, *, auto_refresh: bool | None, is_archived: bool | None
+    terminal: Terminal,
+    project_key: str,
+    *,
+    auto_refresh: bool | None,
+    is_archived: bool | None,
+    kept: KeptVersions | None,
 ) -> int:
     """Change what was given, and show what is set; returns the exit code.
 
@@ -65,24 +93,25 @@ def show_or_change(
     """
 
     async def carry_out(conn: "Connection") -> ProjectChange:
-        if auto_refresh is None and is_archived is None:
+        if auto_refresh is None and is_archived is None and kept is None:
             return ProjectChange(await show_project_settings(conn, project_key), ())
         return await change_project_settings(
-            conn, project_key, auto_refresh=auto_refresh, is_archived=is_archived
+            conn, project_key, auto_refresh=auto_refresh, is_archived=is_archived, kept=kept
         )
 
-    with open_databases(load_settings(), terminal) as urls:
+    installation = load_settings()
+    with open_databases(installation, terminal) as urls:
         change = in_database(urls.application, carry_out)
     if terminal.is_json:
-        terminal.document(_change_json(change))
+        terminal.document(_change_json(change, installation))
         return 0
-    _show(terminal, change.settings)
+    _show(terminal, change.settings, installation)
     for sentence in _sentences(change):
         terminal.say(plain(sentence))
     return 0
 
 
-def _show(terminal: Terminal, settings: "ProjectSettings") -> None:
+def _show(terminal: Terminal, settings: "ProjectSettings", installation: Settings) -> None:
     terminal.say(
         plain(f"{settings.title}  ({settings.key})" if settings.title else settings.key),
         style="bold",
@@ -101,12 +130,23 @@ def _show(terminal: Terminal, settings: "ProjectSettings") -> None:
                 if settings.auto_refresh
                 else "off: an edited scene waits until a new frame is asked for"
             ),
+            "kept": _kept_in_words(settings, installation),
             "archived": (
                 f"since {settings.archived_at.astimezone():%Y-%m-%d %H:%M}"
                 if settings.archived_at
                 else "no"
             ),
         },
+    )
+
+
+def _kept_in_words(settings: "ProjectSettings", installation: Settings) -> str:
+    versions = settings.keep_versions or installation.keep_versions
+    days = installation.keep_days if settings.keep_days is None else settings.keep_days
+    is_own = settings.keep_versions is not None or settings.keep_days is not None
+    return (
+        f"the newest {plural(versions, 'version')} of each scene, what is younger than {days:g}"
+        f" days, and what is in use ({'its own rule' if is_own else 'as the installation says'})"
     )
 
 
@@ -128,7 +168,7 @@ def _sentences(change: ProjectChange) -> list[str]:
     return said
 
 
-def _change_json(change: ProjectChange) -> dict[str, Any]:
+def _change_json(change: ProjectChange, installation: Settings) -> dict[str, Any]:
     settings = change.settings
     return {
         "project": settings.key,
@@ -138,6 +178,12 @@ def _change_json(change: ProjectChange) -> dict[str, Any]:
         "auto_refresh": settings.auto_refresh,
         "archived_at": settings.archived_at.isoformat() if settings.archived_at else None,
         "created_at": settings.created_at.isoformat(),
+        "keep_versions": settings.keep_versions,
+        "keep_days": settings.keep_days,
+        "installation": {
+            "keep_versions": installation.keep_versions,
+            "keep_days": installation.keep_days,
+        },
         "scenes": settings.scene_count,
         "locked_scenes": settings.locked_scenes,
         "chosen_scenes": settings.chosen_scenes,

@@ -157,7 +157,7 @@ def _prepare(
             source,
             arguments.intent,
             is_dry=arguments.is_dry,
-            check_store=None if arguments.is_dry else lambda: _check_store(settings),
+            check_store=None if arguments.is_dry else lambda: _check_store(settings, urls),
         )
 
     return in_database(urls.application, prepare)
@@ -173,13 +173,13 @@ def _with_money_of_now(settings: Settings, urls: "DatabaseUrls", preview: RunPre
     return in_database(urls.application, read)
 
 
-def _check_store(settings: Settings) -> None:
+def _check_store(settings: Settings, urls: "DatabaseUrls") -> None:
     """Write and remove one small object: nothing is paid for that could not be kept.
 
     Raises:
         UsageError: The store refuses.
     """
-    store = build_store(settings)
+    store = build_store(settings, database_url=urls.application)
     try:
         probe_writing(store)
     except ScenePipelineError as error:

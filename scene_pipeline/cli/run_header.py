@@ -5,6 +5,7 @@ belong here: what came of it (`cli.run_report`).
 """
 
 from collections import Counter
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +21,7 @@ from scene_pipeline.pipeline.planning.preview import (
     working_scenes,
 )
 from scene_pipeline.settings import Settings
-from scene_pipeline.storage.registry import build_store
+from scene_pipeline.storage.registry import build_store, parse_storage_url
 
 _TO_DO = {
     "generate": "to generate",
@@ -79,6 +80,8 @@ def provider_names(settings: Settings, preview: RunPreview) -> str:
 
 def storage_in_words(settings: Settings) -> str:
     """Where frames go."""
+    if parse_storage_url(settings.resolved_storage_url).kind == "database":
+        return "rows of the database"
     store = build_store(settings)
     try:
         return store.description
@@ -106,6 +109,7 @@ def setting_json(
         },
         "left_usd": {budget.scope: float(usd(budget.left_micros)) for budget in preview.budgets},
         "budgets": [budget_json(budget) for budget in preview.budgets],
+        "prices_as_of": [day.isoformat() for day in _price_days(preview)],
         "spent_usd": costs_json(preview.costs),
     }
 
@@ -158,4 +162,17 @@ def _to_do_in_words(preview: RunPreview) -> str:
     about = "free" if not cost else f"about {dollars_of(cost)}"
     if unknown:
         about = f"{plural(unknown, 'price')} unknown" + (f", the rest {about}" if cost else "")
+    days = _price_days(preview)
+    if cost and days:
+        about += f" at prices of {' to '.join(day.isoformat() for day in days)}"
     return f"{text}; {about}"
+
+
+def _price_days(preview: RunPreview) -> list[date]:
+    """The days of the oldest and the newest price that the next run would pay by."""
+    days = {
+        scene.estimate.as_of
+        for scene in preview.survey.scenes
+        if may_pay(scene) and scene.estimate and scene.estimate.as_of
+    }
+    return sorted({min(days), max(days)}) if days else []

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene_pipeline.api.app import instance_id
+from scene_pipeline.api.app import has_work, instance_id
 from scene_pipeline.api.server import bind_address, listen, running_instance
 from scene_pipeline.cli.children import Child, stop_all
 from scene_pipeline.cli.dagster_home import (
@@ -41,7 +41,6 @@ from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline.pipeline.planning.preview import check_settings
 from scene_pipeline.processes import start_ticks
 from scene_pipeline.settings import Settings, load_settings
-from scene_pipeline.storage.registry import parse_storage_url
 
 if TYPE_CHECKING:
     from scene_pipeline.database.session import DatabaseUrls
@@ -83,7 +82,7 @@ def up(terminal: Terminal) -> int:
 
 
 def _serve(terminal: Terminal, settings: Settings, stop: threading.Event) -> None:
-    frames_url = settings.public_url if _serves_frames(settings) else None
+    frames_url = settings.public_url if has_work(settings) else None
     _check_addresses(settings, has_frames=frames_url is not None)
     _record(settings, frames_url, is_ready=False)
     terminal.say("Starting ...", style="dim")
@@ -115,10 +114,6 @@ def _stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def _serves_frames(settings: Settings) -> bool:
-    return parse_storage_url(settings.resolved_storage_url).directory is not None
 
 
 def _check_addresses(settings: Settings, *, has_frames: bool) -> None:

@@ -107,6 +107,16 @@ async def registered_states(conn: Connection, keys: Sequence[str]) -> dict[str, 
     return {row["key"]: row["state"] for row in await cursor.fetchall()}
 
 
+async def awaited_uploads(conn: Connection, keys: Sequence[str]) -> set[str]:
+    """Which of these arrive, or wait to be looked at, for an import that is not over."""
+    cursor = await conn.execute(
+        "SELECT upload_key FROM asset_imports WHERE upload_key = ANY(%s)"
+        " AND state IN ('awaiting_upload', 'pending', 'running')",
+        (list(keys),),
+    )
+    return {row["upload_key"] for row in await cursor.fetchall()}
+
+
 async def adopt_for_deletion(conn: Connection, key: str, size_bytes: int) -> bool:
     """Register an object that no row knows as marked; False where somebody registers it just now.
 

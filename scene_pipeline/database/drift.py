@@ -109,9 +109,11 @@ async def unpublished_places(conn: Connection, project_id: UUID, limit: int) -> 
 async def is_url_of_scene(conn: Connection, project_id: UUID, scene_id: str, url: str) -> bool:
     """Whether a URL is, or was, the address of any version of a scene."""
     cursor = await conn.execute(
-        "SELECT 1 FROM scene_images WHERE project_id = %s AND scene_id = %s"
-        " AND (storage_url = %s OR original_fal_url = %s) LIMIT 1",
-        (project_id, scene_id, url, url),
+        "SELECT 1 FROM scene_images WHERE project_id = %(project)s AND scene_id = %(scene)s"
+        " AND (storage_url = %(url)s OR original_fal_url = %(url)s)"
+        " UNION ALL SELECT 1 FROM former_addresses"
+        " WHERE project_id = %(project)s AND scene_id = %(scene)s AND url = %(url)s LIMIT 1",
+        {"project": project_id, "scene": scene_id, "url": url},
     )
     return await cursor.fetchone() is not None
 

@@ -67,6 +67,8 @@ class UnfinishedGeneration:
     state: GenerationState
     run_id: str | None
     error_code: str | None
+    is_blocked: bool
+    """Whether that error lasts until somebody or something changes a fact (`is_blocking`)."""
     take_up_attempts: int
 
 
@@ -214,7 +216,7 @@ async def unfinished_generations(conn: Connection, limit: int) -> list[Unfinishe
         "   FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted"
         "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
         " SELECT x.id, x.project_id, p.key AS project_key, x.scene_id, x.state, x.run_id,"
-        " x.error_code, x.take_up_attempts"
+        " x.error_code, is_blocking(x.error_code) AS is_blocked, x.take_up_attempts"
         " FROM generations x JOIN projects p ON p.id = x.project_id"
         " JOIN scenes s ON s.project_id = x.project_id AND s.scene_id = x.scene_id"
         f" WHERE x.{OPEN}"

@@ -24,12 +24,17 @@ EventKind = Literal[
     "version_reused",
     "version_healed",
     "version_removed",
+    "addresses_changed",
     "drift_repaired",
     "frame_published",
     "project_imported",
     "project_settings_changed",
     "scene_locked",
     "scene_unlocked",
+    "upload_started",
+    "upload_progress",
+    "upload_complete",
+    "upload_failed",
 ]
 
 
@@ -37,17 +42,19 @@ async def append_event(
     conn: Connection,
     kind: EventKind,
     *,
-    project_id: UUID,
+    project_id: UUID | None,
     scene_id: str | None = None,
     generation_id: UUID | None = None,
+    import_id: UUID | None = None,
     run_id: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
     """Append one event to the feed, inside the caller's transaction."""
     await conn.execute(
-        "INSERT INTO pipeline_events (kind, project_id, scene_id, generation_id, run_id, data)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (kind, project_id, scene_id, generation_id, run_id, Jsonb(dict(data or {}))),
+        "INSERT INTO pipeline_events"
+        " (kind, project_id, scene_id, generation_id, import_id, run_id, data)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        (kind, project_id, scene_id, generation_id, import_id, run_id, Jsonb(dict(data or {}))),
     )
 
 

@@ -4,8 +4,16 @@ A key is used once. What the collector has marked ('deleting') or removed ('dele
 back under the same key, so that a deletion that is slow to arrive can never hit a new object.
 """
 
+from typing import LiteralString
+
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import LedgerError
+
+OF_NO_DRILL: LiteralString = (
+    "NOT EXISTS (SELECT 1 FROM projects d"
+    " WHERE d.is_scratch AND starts_with(o.key, 'projects/' || d.id || '/'))"
+)
+"""Of an object `o`: that it does not go with the project of a drill, whoever may need it then."""
 
 
 async def register_intent(
@@ -56,6 +64,29 @@ async def add_reference(conn: Connection, key: str) -> None:
     )
     if cursor.rowcount != 1:
         raise collected(key)
+
+
+async def release_reference(conn: Connection, key: str) -> None:
+    """Count one row less that needs the object; it gets a new period of grace."""
+    await conn.execute(
+        "UPDATE storage_objects SET refcount = refcount - 1, created_at = now() WHERE key = %s",
+        (key,),
+    )
+
+
+async def find_present(conn: Connection, sha256: str, content_type: str) -> str | None:
+    """The key of an object with these bytes that may be shared; never a drill's own.
+
+    It may be collected before a reference is counted: `add_reference` tells.
+    """
+    cursor = await conn.execute(
+        "SELECT o.key FROM storage_objects o WHERE o.sha256 = %s AND o.state = 'present'"
+        f" AND o.content_type = %s AND {OF_NO_DRILL}"
+        " ORDER BY o.refcount DESC, o.created_at LIMIT 1",
+        (sha256, content_type),
+    )
+    row = await cursor.fetchone()
+    return str(row["key"]) if row else None
 
 
 def collected(key: str) -> LedgerError:

@@ -1,4 +1,4 @@
-"""What people set of a project besides its document: refreshing by itself, and the archive."""
+"""What people set of a project besides its document: refreshing, what is kept, the archive."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,10 @@ class ProjectSettings:
     locked_scenes: int
     chosen_scenes: int
     """Scenes whose current version was chosen by hand although it was made from other words."""
+    keep_versions: int | None
+    """The newest versions of each scene that are kept; None as the installation says."""
+    keep_days: float | None
+    """Versions younger than this are kept; None as the installation says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ async def read_project_settings(conn: Connection, key: str) -> ProjectSettings |
     cursor = await conn.execute(
         "SELECT p.id AS project_id, p.key, p.master_json #>> '{project,title}' AS title, p.origin,"
         " p.revision, p.auto_refresh, p.archived_at, p.is_scratch, p.created_at,"
+        " p.keep_versions, p.keep_days::float8 AS keep_days,"
         " count(s.scene_id)::int AS scene_count,"
         " count(*) FILTER (WHERE s.locked)::int AS locked_scenes,"
         " count(*) FILTER (WHERE s.is_chosen)::int AS chosen_scenes"
@@ -65,6 +70,26 @@ async def set_auto_refresh(conn: Connection, project_id: UUID, *, is_on: bool) -
     cursor = await conn.execute(
         "UPDATE projects SET auto_refresh = %(on)s WHERE id = %(id)s AND auto_refresh <> %(on)s",
         {"on": is_on, "id": project_id},
+    )
+    return cursor.rowcount == 1
+
+
+async def set_kept(
+    conn: Connection, project_id: UUID, *, keep_versions: int | None, keep_days: float | None
+) -> bool:
+    """Say what is kept of each scene; False where it was so already.
+
+    Args:
+        conn: Of the caller.
+        project_id: The project.
+        keep_versions: The newest versions; None for the installation's number.
+        keep_days: What is younger; None for the installation's number.
+    """
+    cursor = await conn.execute(
+        "UPDATE projects SET keep_versions = %(versions)s, keep_days = %(days)s WHERE id = %(id)s"
+        " AND (keep_versions, keep_days)"
+        "   IS DISTINCT FROM (%(versions)s::integer, %(days)s::numeric)",
+        {"versions": keep_versions, "days": keep_days, "id": project_id},
     )
     return cursor.rowcount == 1
 

@@ -21,9 +21,16 @@ _REMOVALS: tuple[tuple[str, LiteralString], ...] = (
     ("budget_reservations", f"generation_id IN ({_OWN_GENERATIONS})"),
     ("pipeline_events", "project_id = %(id)s"),
     ("regeneration_requests", "project_id = %(id)s"),
+    # A drill adds nothing to the library: these stand here for the references between the tables.
+    ("asset_imports", "project_id = %(id)s"),
+    ("user_assets", "project_id = %(id)s"),
+    ("derivatives", "starts_with(source_key, %(prefix)s)"),
+    ("reference_pictures", "project_id = %(id)s"),
     ("storyboards", "project_id = %(id)s"),
     ("storyboard_changes", "project_id = %(id)s"),
     ("scene_images", "project_id = %(id)s"),
+    ("former_addresses", "project_id = %(id)s"),
+    ("reference_pictures", "project_id = %(id)s"),
     ("scene_heads", "project_id = %(id)s"),
     ("alerts", "project_id = %(id)s"),
     ("launches", "project_id = %(id)s"),
@@ -36,6 +43,7 @@ _REMOVALS: tuple[tuple[str, LiteralString], ...] = (
         "(scope = 'project' AND key = %(id)s::text) OR (scope = 'day' AND key = %(key)s)"
         " OR (scope = 'run' AND starts_with(key, %(key)s || ':'))",
     ),
+    ("storage_copies", "starts_with(key, %(prefix)s)"),
     ("storage_objects", "starts_with(key, %(prefix)s)"),
     ("projects", "id = %(id)s AND is_scratch"),
 )

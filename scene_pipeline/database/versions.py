@@ -85,7 +85,8 @@ async def urls_among(conn: Connection, project_id: UUID, urls: Sequence[str]) ->
     cursor = await conn.execute(
         "SELECT u.url FROM unnest(%s::text[]) AS u(url) WHERE u.url IN ("
         " SELECT storage_url FROM scene_images WHERE project_id = %s"
-        " UNION ALL SELECT original_fal_url FROM scene_images WHERE project_id = %s)",
-        (list(urls), project_id, project_id),
+        " UNION ALL SELECT original_fal_url FROM scene_images WHERE project_id = %s"
+        " UNION ALL SELECT url FROM former_addresses WHERE project_id = %s)",
+        (list(urls), project_id, project_id, project_id),
     )
     return frozenset([row["url"] for row in await cursor.fetchall()])

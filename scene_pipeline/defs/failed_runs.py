@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from scene_pipeline.defs.jobs import frames_job, storyboard_job
+from scene_pipeline.defs.jobs import frames_job, imports_job, storyboard_job
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.outcomes import UNFINISHED_SCENES
 from scene_pipeline.defs.upkeep import UPKEEP_JOBS
@@ -32,7 +32,13 @@ _WILL_RETRY_TAG = "dagster/will_retry"
 # A run from the UI that selects assets has Dagster's implicit job.
 _IMPLICIT_JOB = "__ASSET_JOB"
 _OUR_JOBS = frozenset(
-    {_IMPLICIT_JOB, frames_job.name, storyboard_job.name, *(job.name for job in UPKEEP_JOBS)}
+    {
+        _IMPLICIT_JOB,
+        frames_job.name,
+        storyboard_job.name,
+        imports_job.name,
+        *(job.name for job in UPKEEP_JOBS),
+    }
 )
 _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 _MAX_EVENTS = 20

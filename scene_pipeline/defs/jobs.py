@@ -22,3 +22,9 @@ storyboard_job = dg.define_asset_job(
     selection=dg.AssetSelection.assets("storyboard"),
     description="Draws the contact sheet of a project. Spends nothing.",
 )
+
+imports_job = dg.define_asset_job(
+    "imports",
+    selection=dg.AssetSelection.assets("user_asset"),
+    description="Brings addresses and uploads that wait into a project's library. Spends nothing.",
+)

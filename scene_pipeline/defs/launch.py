@@ -119,7 +119,7 @@ def launch_frames(
         max_length=runtime.settings.scenes_per_run,
     )
     watch = _Watch(runtime)
-    job = _job(frames_job.name, replace(runtime, observer=watch, is_at_terminal=True))
+    job = job_with(frames_job.name, replace(runtime, observer=watch, is_at_terminal=True))
     run_ids: list[str] = []
     for scene_range in ranges:
         rest = None if max_cost_usd is None else max(max_cost_usd - watch.cost_usd, Decimal(0))
@@ -129,7 +129,7 @@ def launch_frames(
             PROJECT_TAG: project_key,
             **(tags or {}),
         }
-        run_ids.append(_execute(job, instance, run_tags, {"stream_frames": config}))
+        run_ids.append(execute_here(job, instance, run_tags, {"stream_frames": config}))
     return LaunchResult(tuple(run_ids), tuple(watch.outcomes.values()))
 
 
@@ -150,9 +150,9 @@ def launch_storyboard(
         ScenePipelineError: The sheet could not be drawn or stored.
     """
     register_partitions(instance, project_key, [])
-    job = _job(storyboard_job.name, runtime)
+    job = job_with(storyboard_job.name, runtime)
     key = project_partition_key(project_key)
-    return _execute(job, instance, {_PARTITION_TAG: key, PROJECT_TAG: project_key}, {})
+    return execute_here(job, instance, {_PARTITION_TAG: key, PROJECT_TAG: project_key}, {})
 
 
 def frames_config(
@@ -172,7 +172,8 @@ def frames_config(
     )
 
 
-def _job(name: str, runtime: PipelineRuntime) -> dg.JobDefinition:
+def job_with(name: str, runtime: PipelineRuntime) -> dg.JobDefinition:
+    """A job of the code location, with this runtime in place of the resource."""
     definitions = build_definitions(resources={"pipeline": runtime})
     return definitions.resolve_job_def(name)
 
@@ -188,11 +189,11 @@ def _keep_connections(instance: dg.DagsterInstance) -> None:
     )
 
 
-def _execute(
+def execute_here(
     job: dg.JobDefinition,
     instance: dg.DagsterInstance,
     tags: Mapping[str, str],
-    op_configs: Mapping[str, FramesConfig],
+    op_configs: Mapping[str, dg.Config],
 ) -> str:
     """Execute one run to its end; a run that ends with failed scenes has ended well enough here.
 
@@ -209,7 +210,7 @@ def _execute(
             tags={**tags, **_NO_RETRY, **process_tags(run_id)},
         )
     except dg.Failure:
-        pass  # scenes without a frame: every outcome was observed already
+        pass  # every outcome was observed already
     except dg.DagsterExecutionInterruptedError as error:
         raise KeyboardInterrupt from error
     except dg.DagsterUserCodeExecutionError as error:

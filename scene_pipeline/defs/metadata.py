@@ -32,6 +32,9 @@ _HIDDEN_PREFIX = ".dagster/scene_pipeline_"
 SHEET_TAG: Final = f"{_HIDDEN_PREFIX}storyboard_fingerprint"
 """The state of the frames that a storyboard run was launched for."""
 
+IMPORT_LAUNCH_TAG: Final = f"{_HIDDEN_PREFIX}import_launch"
+"""Id of the launch whose imports a run carries out."""
+
 HEAL_STATE_TAG: Final = f"{_HIDDEN_PREFIX}heal_state"
 """What was due to be healed when a run of healing was launched."""
 

@@ -1,9 +1,9 @@
-"""The two partition axes: scenes and projects.
+"""The partition axes: scenes, projects, and the libraries that imports go to.
 
 Belongs here: the definitions, and how keys come into an instance and lie in it. Does not belong
 here: how a key is spelled (`scenes.identity`).
 
-They are two one-dimensional sets, not a product: most cells of project x scene would never exist.
+They are one-dimensional sets, not a product: most cells of project x scene would never exist.
 Dagster would map one onto the other by identity, so nothing declarative may cross between them.
 """
 
@@ -16,6 +16,9 @@ from scene_pipeline.scenes.identity import project_partition_key
 
 scenes = dg.DynamicPartitionsDefinition(name="scenes")
 projects = dg.DynamicPartitionsDefinition(name="projects")
+libraries = dg.DynamicPartitionsDefinition(name="libraries")
+"""One of each project with imports, and one for what belongs to none. Not the projects, since most
+would read "missing" for ever."""
 
 # Tags that Dagster itself reads: what a run materializes.
 _RANGE_START_TAG = "dagster/asset_partition_range_start"
@@ -23,6 +26,7 @@ _RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 SCENES_NAME = "scenes"
 PROJECTS_NAME = "projects"
+LIBRARIES_NAME = "libraries"
 
 MAX_GAP = 10
 """The most keys between two wanted ones that are run along: each costs a line in the run's log, a

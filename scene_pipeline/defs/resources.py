@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from scene_pipeline.database.rows import Connection
     from scene_pipeline.pipeline.inbox.report import InboxReport
+    from scene_pipeline.pipeline.library.import_events import ImportEvent
     from scene_pipeline.pipeline.making.background import BackgroundStream
     from scene_pipeline.pipeline.services import Services
     from scene_pipeline.pipeline.storyboard import StoryboardFacts
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 Observer = Callable[[StreamEvent], None]
 """Called in the run's thread for every event of the stream; must return at once."""
+ImportObserver = Callable[["ImportEvent"], None]
+"""Likewise, for what imports tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class PipelineRuntime:
     settings: Settings
     database_url: str
     observer: Observer | None = None
+    import_observer: ImportObserver | None = None
     is_at_terminal: bool = False
     """Whether a command executes the run in its own process, so that Ctrl-C is a person's."""
 
@@ -61,6 +65,11 @@ class PipelineRuntime:
         """Tell the observer, where there is one."""
         if self.observer is not None:
             self.observer(event)
+
+    def observe_import(self, event: "ImportEvent") -> None:
+        """Tell whoever watches imports, where there is somebody."""
+        if self.import_observer is not None:
+            self.import_observer(event)
 
     def make_storyboard(self, project_key: str, run_id: str) -> "StoryboardFacts":
         """Draw, store and record the contact sheet of a project."""

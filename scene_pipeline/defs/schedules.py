@@ -8,6 +8,7 @@ Times are UTC. A schedule whose last run is still at work leaves it at that.
 import dagster as dg
 
 from scene_pipeline.defs.active_runs import has_active_run
+from scene_pipeline.defs.sweeping import upload_sweep_job
 from scene_pipeline.defs.upkeep import (
     archive_job,
     collection_job,
@@ -70,6 +71,22 @@ def archive_nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg
 
 
 @dg.schedule(
+    job=upload_sweep_job,
+    name="upload_sweep_nightly",
+    cron_schedule="20 4 * * *",
+    execution_timezone=_TIMEZONE,
+    default_status=_RUNNING,
+    description=(
+        "Every night: gives up uploads that were permitted a day ago and never confirmed, and "
+        "removes what arrived of them. Spends nothing."
+    ),
+)
+def upload_sweep_nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """Uploads that nobody confirmed."""
+    return _unless_at_work(context, upload_sweep_job)
+
+
+@dg.schedule(
     job=price_refresh_job,
     name="price_refresh_daily",
     cron_schedule="10 4 * * *",
@@ -99,6 +116,7 @@ SCHEDULES: tuple[dg.ScheduleDefinition, ...] = (
     reconcile_hourly,
     collection_nightly,
     archive_nightly,
+    upload_sweep_nightly,
     price_refresh_daily,
 )
 """All schedules of the code location."""

@@ -14,12 +14,14 @@ from pydantic import Field
 from scene_pipeline.defs.healing import heal_job
 from scene_pipeline.defs.partition_keys import InstanceKeys
 from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.defs.sweeping import upload_sweep_job
 from scene_pipeline.defs.upkeep_work import (
     as_dagster_failure,
     at_work,
     in_database,
     left_to_another,
     numbers_output,
+    retention_metadata,
     with_services,
 )
 
@@ -124,6 +126,8 @@ def collect_garbage(
         "late": report.late.objects,
         "old_sheets": report.old_sheets,
         "unknown": report.unknown.objects,
+        "uploads": report.uploads.objects,
+        "unfinished_uploads": report.unfinished_uploads,
         "deleted": report.deleted.objects,
         "deleted_bytes": report.deleted.size_bytes,
     }
@@ -135,7 +139,8 @@ def collect_garbage(
             metadata=numbers,
             allow_retries=False,
         )
-    return numbers_output(context, numbers)
+    further = {} if report.retained is None else retention_metadata(report.retained)
+    return numbers_output(context, numbers, further)
 
 
 @dg.op(out=dg.Out(dg.Nothing), description="Gives back the partition keys of archived projects.")
@@ -230,5 +235,6 @@ UPKEEP_JOBS: tuple[dg.JobDefinition, ...] = (
     collection_job,
     archive_job,
     price_refresh_job,
+    upload_sweep_job,
 )
 """All jobs of upkeep."""

@@ -5,7 +5,7 @@ Belongs here: that. Does not belong here: the ops (`upkeep`, `healing`).
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import dagster as dg
 
@@ -17,6 +17,10 @@ from scene_pipeline.pipeline.orders import Failure
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection
     from scene_pipeline.pipeline.services import Services
+    from scene_pipeline.pipeline.upkeep.retain import RetainReport
+
+MAX_TABLE_ROWS = 100
+"""Rows of one table of metadata; an event is read whole by every page that shows it."""
 
 T = TypeVar("T")
 
@@ -68,10 +72,46 @@ def left_to_another(context: dg.OpExecutionContext) -> dg.Output[None]:
     return dg.Output(None, metadata={"left_to_another_run": True})
 
 
-def numbers_output(context: dg.OpExecutionContext, numbers: Mapping[str, int]) -> dg.Output[None]:
-    """Tell numbers in a line of the log and beside the op's output."""
+def numbers_output(
+    context: dg.OpExecutionContext,
+    numbers: Mapping[str, int],
+    further: Mapping[str, dg.MetadataValue] | None = None,
+) -> dg.Output[None]:
+    """Tell numbers in a line of the log, and with what else is told beside the op's output."""
     context.log.info(line_of(numbers))
-    return dg.Output(None, metadata=dict(numbers))
+    return dg.Output(None, metadata={**numbers, **(further or {})})
+
+
+def retention_metadata(report: "RetainReport") -> dict[str, dg.MetadataValue]:
+    """What retention keeps, gives up and frees in each project, as a table beside the output.
+
+    Money is in US dollars: what the versions had cost, as metered or estimated; it stays spent.
+    """
+    from scene_pipeline.database.retention import KeepReason  # noqa: PLC0415  # psycopg
+    from scene_pipeline.pipeline.facts import usd  # noqa: PLC0415
+
+    records = [
+        dg.TableRecord(
+            {
+                "project": project.rule.project_key,
+                "gives_up": project.given_up.versions.objects,
+                "freed_bytes": project.given_up.freed_bytes,
+                "had_cost_usd": float(usd(project.given_up.cost_micros)),
+                "rule": f"newest {project.rule.rule.keep_versions}, younger than"
+                f" {project.rule.rule.keep_days:g} days",
+                **{f"kept_{name}": project.kept.get(name, 0) for name in get_args(KeepReason)},
+            }
+        )
+        for project in report.projects[:MAX_TABLE_ROWS]
+    ]
+    told: dict[str, dg.MetadataValue] = {
+        "freed_bytes": dg.MetadataValue.int(report.total.freed_bytes),
+        "given_up_cost_usd": dg.MetadataValue.float(float(usd(report.total.cost_micros))),
+        "given_up_estimated_usd": dg.MetadataValue.float(float(usd(report.total.estimated_micros))),
+    }
+    if records:
+        told["projects"] = dg.MetadataValue.table(records)
+    return told
 
 
 def line_of(numbers: Mapping[str, int]) -> str:

@@ -5,12 +5,20 @@ here: any bytes; everything else goes straight to the store behind it.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from scene_pipeline.errors import StorageError
 from scene_pipeline.scenes.identity import slug
-from scene_pipeline.storage.base import ObjectStore, StoredObject, UrlMode
+from scene_pipeline.storage.base import (
+    SIGNED_URL_SECONDS,
+    UPLOAD_SECONDS,
+    ObjectStore,
+    PresignedUpload,
+    StoredObject,
+    UrlMode,
+)
 
 _DRAIN_SECONDS = 60.0
 
@@ -59,9 +67,18 @@ class OutageStore:
         with self._upload(key):
             return self._store.put(key, data, content_type=content_type, sha256=sha256)
 
+    def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:
+        """See `ObjectStore`; refused while the outage lasts."""
+        with self._upload(key):
+            return self._store.put_file(key, path, content_type=content_type, sha256=sha256)
+
     def read(self, key: str) -> bytes:
         """See `ObjectStore`."""
         return self._store.read(key)
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """See `ObjectStore`."""
+        return self._store.open(key)
 
     def head(self, key: str) -> StoredObject | None:
         """See `ObjectStore`."""
@@ -75,9 +92,32 @@ class OutageStore:
         """See `ObjectStore`."""
         return self._store.list(prefix)
 
-    def url(self, key: str, mode: UrlMode = "public") -> str:
+    def url(self, key: str, mode: UrlMode | None = None) -> str:
         """See `ObjectStore`."""
         return self._store.url(key, mode)
+
+    def urls(
+        self,
+        keys: Iterable[str],
+        mode: UrlMode | None = None,
+        *,
+        expires_seconds: int = SIGNED_URL_SECONDS,
+    ) -> dict[str, str]:
+        """See `ObjectStore`."""
+        return self._store.urls(keys, mode, expires_seconds=expires_seconds)
+
+    def presign_upload(
+        self,
+        key: str,
+        *,
+        content_type: str,
+        max_bytes: int,
+        expires_seconds: int = UPLOAD_SECONDS,
+    ) -> PresignedUpload:
+        """See `ObjectStore`; a drill permits none, and one that is permitted goes past it."""
+        return self._store.presign_upload(
+            key, content_type=content_type, max_bytes=max_bytes, expires_seconds=expires_seconds
+        )
 
     def close(self) -> None:
         """Leave the real store open: the drill reads back from it and cleans up in it."""

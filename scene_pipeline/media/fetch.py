@@ -1,74 +1,40 @@
 """The only code that fetches a URL we were given.
 
-Mode of operation: refuse first. A URL passes the rules of text, host and allowlist, its host's
-addresses pass the table, each redirect passes all of it again; then at most `max_bytes` are read
-before the deadline. No cookies, no authorization, no environment proxy, no decompression.
+Mode of operation: refuse first (`media.exchange`), then judge an answer by its status and headers,
+then read at most `max_bytes` of it before the deadline, into memory or into a new file.
 
-Belongs here: one class. Does not belong here: what the bytes are (`media.inspection`).
-
-It stands on httpcore rather than on httpx: httpx adds cookies, redirects, decompression and
-environment proxies, which would all have to be switched off, and normalises URLs by its own rules.
+Belongs here: one class. Does not belong here: what the bytes are (`media.inspection`,
+`media.recognition`).
 """
 
-import logging
-import re
+import hashlib
 import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import httpcore
 
-from scene_pipeline import __version__
-from scene_pipeline.errors import FetchError
-from scene_pipeline.media.network import (
-    Deadline,
-    GuardedNetwork,
-    Reach,
-    Resolver,
-    resolve_with_system,
-)
-from scene_pipeline.media.proxy import read_proxy
-from scene_pipeline.media.redirects import as_redirect_error, next_hop, redirect_error
+from scene_pipeline.media.bodies import OnBytes, body_of, new_file, write_whole
+from scene_pipeline.media.exchange import Answer, FetchLimits, GuardedExchange
+from scene_pipeline.media.network import Resolver
 from scene_pipeline.media.responses import (
-    REDIRECT_STATUSES,
-    Headers,
-    check_headers,
+    PICTURE,
     check_status,
+    declared_size,
     declared_type,
-    too_large,
+    wanted_file,
 )
-from scene_pipeline.media.transport_errors import (
-    TRANSPORT_ERRORS,
-    explain_transport_error,
-    over_deadline,
-)
-from scene_pipeline.media.urls import CheckedUrl, UrlPolicy, check_url
+from scene_pipeline.media.urls import UrlPolicy
 
-OnBytes = Callable[[int, int | None], None]
-"""Told bytes received so far and, where declared, the whole size."""
+__all__ = ["Downloaded", "FetchLimits", "FetchedBytes", "OnBytes", "Probe", "SafeFetcher"]
 
-_log = logging.getLogger(__name__)
-_UNPRINTABLE = re.compile(rb"[^\x20-\x7e]+")
-_MAX_CONNECTIONS = 64
-_KEEPALIVE_SECONDS = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class FetchLimits:
-    """Bounds of one fetch; times in seconds."""
-
-    max_bytes: int = 25 * 2**20
-    total_seconds: float = 60.0
-    """From the call to the last byte, redirects, lookups and headers included."""
-    dns_seconds: float = 5.0
-    connect_seconds: float = 5.0
-    read_seconds: float = 15.0
-    """Longest silence between two reads."""
-    pool_seconds: float = 5.0
-    """Longest wait for one of the connections shared by all threads."""
-    max_redirects: int = 3
+# What a server says that gives files but does not answer questions about them: a signed URL is
+# signed for one method.
+_REFUSED_QUESTION = frozenset({403, 405, 501})
+_MAX_VERSION_CHARACTERS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +49,34 @@ class FetchedBytes:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A file that arrived whole, and nothing else is known about it."""
+
+    final_url_redacted: str
+    """Where it came from in the end, without query."""
+    declared_type: str | None
+    """What the server said, in lower case and without parameters; not to be believed."""
+    size_bytes: int
+    sha256: str
+    """Lower-case hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a server says about a file without giving it: advice, never a reason to accept."""
+
+    status: int
+    """200, or that of a server that refuses to be asked (403, 405, 501): nothing else is known."""
+    content_type: str | None = None
+    """In lower case and without parameters."""
+    size_bytes: int | None = None
+    etag: str | None = None
+    last_modified: str | None = None
+
+
 class SafeFetcher:
-    """Fetches pictures from allowed hosts; thread safe, one per process.
+    """Fetches from allowed hosts; thread safe, one per process.
 
     Hosts of `trusted_private_hosts` are reached directly even where there is an egress proxy: they
     stand in the private network that such a proxy leads out of.
@@ -116,32 +108,17 @@ class SafeFetcher:
         clock: Callable[[], float] = time.monotonic,
         network: httpcore.NetworkBackend | None = None,
     ) -> None:
-        self._policy = UrlPolicy.of(allowlist, trusted_private_hosts)
         self._limits = limits or FetchLimits()
         self._clock = clock
-
-        def pool(
-            reach: Callable[[str, int], Reach], proxy: httpcore.Proxy | None
-        ) -> httpcore.ConnectionPool:
-            return httpcore.ConnectionPool(
-                ssl_context=tls_context,
-                proxy=proxy,
-                max_connections=_MAX_CONNECTIONS,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-                http2=False,
-                retries=0,
-                network_backend=GuardedNetwork(
-                    reach,
-                    resolver=resolver or resolve_with_system,
-                    dns_seconds=self._limits.dns_seconds,
-                    inner=network,
-                ),
-            )
-
-        self._direct = pool(self._reach, None)
-        self._proxied = None
-        if egress_proxy is not None:
-            self._proxied = pool(lambda *_: "any", read_proxy(egress_proxy, tls_context))
+        self._exchange = GuardedExchange(
+            UrlPolicy.of(allowlist, trusted_private_hosts),
+            tls_context,
+            egress_proxy=egress_proxy,
+            limits=self._limits,
+            resolver=resolver,
+            clock=clock,
+            network=network,
+        )
 
     def __enter__(self) -> "SafeFetcher":
         return self
@@ -156,9 +133,7 @@ class SafeFetcher:
 
     def close(self) -> None:
         """Release the connections; the fetcher is not used afterwards."""
-        self._direct.close()
-        if self._proxied is not None:
-            self._proxied.close()
+        self._exchange.close()
 
     def fetch(self, url: str, *, on_bytes: OnBytes | None = None) -> FetchedBytes:
         """Fetch one picture's bytes.
@@ -168,122 +143,99 @@ class SafeFetcher:
             on_bytes: Told about progress in this thread, once per chunk.
 
         Raises:
-            FetchError: The one reason why there are no bytes, by `error_code`: invalid_url,
-                blocked_scheme, blocked_host, blocked_port, blocked_address, the same with
-                `redirect_` before it, redirect_missing_location, redirect_loop,
-                redirect_too_many, dns, connect, proxy_refused, tls, timeout, deadline,
-                connection_lost, http_status_NNN, link_expired, content_encoding, too_large,
-                not_image, short_body.
+            FetchError: The one reason why there are no bytes, by `error_code`: those of
+                `GuardedExchange.ask`, http_status_NNN, link_expired, content_encoding, too_large,
+                not_image.
         """
         started = self._clock()
-        target = check_url(url, self._policy)
-        deadline = Deadline(self._limits.total_seconds, self._clock)
-        seen = {target.text}
-        with deadline.active():
-            for hop in range(self._limits.max_redirects + 1):
-                try:
-                    answer = self._request(target, deadline, on_bytes)
-                except FetchError as error:
-                    if hop:
-                        raise as_redirect_error(error) from error
-                    raise
-                if isinstance(answer, _Body):
-                    seconds = self._clock() - started
-                    return FetchedBytes(answer.data, answer.declared, target.redacted, seconds)
-                target = next_hop(target, answer.location, self._policy)
-                if target.text in seen:
-                    raise redirect_error("loop", "goes round in a circle")
-                seen.add(target.text)
-        raise redirect_error("too_many", "is longer than is followed")
-
-    def _reach(self, host: str, port: int) -> Reach:
-        return "trusted" if self._policy.trusts(host, port) else "public"
-
-    def _request(
-        self, target: CheckedUrl, deadline: Deadline, on_bytes: OnBytes | None
-    ) -> "_Body | _Redirect":
-        is_direct = self._proxied is None or target.is_trusted_private
-        pool = self._direct if is_direct or self._proxied is None else self._proxied
         limits = self._limits
-        has_answer = False
-        try:
-            with pool.stream(
-                "GET",
-                _wire_url(target),
-                headers=_request_headers(target),
-                extensions={
-                    "timeout": {
-                        "connect": limits.connect_seconds,
-                        "read": limits.read_seconds,
-                        "write": limits.read_seconds,
-                        "pool": limits.pool_seconds,
-                    }
-                },
-            ) as response:
-                has_answer = True
-                headers = Headers(response.headers)
-                if response.status in REDIRECT_STATUSES:
-                    return _Redirect(headers.get("location"))
-                check_status(response.status, headers, target.redacted)
-                return self._read(response, headers, target.redacted, on_bytes)
-        except TRANSPORT_ERRORS as error:
-            if deadline.is_over:
-                raise over_deadline(target.host, limits.total_seconds) from error
-            raise explain_transport_error(error, target.host, has_answer=has_answer) from error
 
-    def _read(
-        self, response: httpcore.Response, headers: Headers, where: str, on_bytes: OnBytes | None
-    ) -> "_Body":
-        limit = self._limits.max_bytes
-        try:
-            size = check_headers(headers, limit, where)
-        except FetchError as error:
-            if error.error_code == "not_image":
-                _log.info("%s answered no picture but %r", where, _beginning(response))
-            raise
-        received = bytearray()
-        for chunk in response.iter_stream():
-            received += chunk
-            if len(received) > limit:
-                raise too_large(where, limit)
-            if on_bytes is not None:
-                on_bytes(len(received), size)
-        return _Body(bytes(received), declared_type(headers) or None)
+        def read(answer: Answer) -> tuple[bytes, str | None]:
+            received = bytearray()
+            for chunk in body_of(answer, PICTURE, limits.max_bytes, on_bytes):
+                received += chunk
+            return bytes(received), declared_type(answer.headers) or None
+
+        (data, declared), where = self._exchange.ask(
+            url, read, accept=PICTURE.accept, total_seconds=limits.total_seconds
+        )
+        return FetchedBytes(data, declared, where, self._clock() - started)
+
+    def download(
+        self,
+        url: str,
+        target: Path,
+        *,
+        max_bytes: int,
+        total_seconds: float,
+        accept: str = "*/*",
+        on_bytes: OnBytes | None = None,
+    ) -> Downloaded:
+        """Fetch a file of any kind and size into a new file, which is gone again after any error.
+
+        Args:
+            url: Given by whoever it was; nothing about it is trusted.
+            target: Does not exist yet; made for its owner only.
+            max_bytes: More is refused, by the declared length before anything is read.
+            total_seconds: From the call to the last byte.
+            accept: Media types as in an Accept header; what is declared to be another one is not
+                read, what has no type is.
+            on_bytes: Told about progress in this thread, once per chunk.
+
+        Raises:
+            FetchError: As `fetch`, but type_not_accepted for not_image; cannot_write where the
+                disk does not take it.
+            FileExistsError: `target` is there already.
+        """
+        wanted = wanted_file(accept)
+        digest = hashlib.sha256()
+        with new_file(target) as file:
+
+            def write(answer: Answer) -> tuple[str | None, int]:
+                size = 0
+                for chunk in body_of(answer, wanted, max_bytes, on_bytes):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    write_whole(file, chunk)
+                return declared_type(answer.headers) or None, size
+
+            (declared, size), where = self._exchange.ask(
+                url, write, accept=accept, total_seconds=total_seconds
+            )
+        return Downloaded(where, declared, size, digest.hexdigest())
+
+    def probe(self, url: str) -> Probe:
+        """Ask about a file without fetching it; at most `probe_seconds`, 5 by default.
+
+        Raises:
+            FetchError: As `fetch`, but for what concerns a body: the server cannot be reached, or
+                does not have the file.
+        """
+        wanted = wanted_file("*/*")
+
+        def read(answer: Answer) -> Probe:
+            status, headers = answer.response.status, answer.headers
+            if status in _REFUSED_QUESTION:
+                return Probe(status)
+            check_status(status, headers, answer.where, wanted=wanted)
+            return Probe(
+                status=status,
+                content_type=_short(declared_type(headers)),
+                size_bytes=declared_size(headers),
+                etag=_short(headers.get("etag")),
+                last_modified=_short(headers.get("last-modified")),
+            )
+
+        found, _ = self._exchange.ask(
+            url,
+            read,
+            accept=wanted.accept,
+            total_seconds=self._limits.probe_seconds,
+            method="HEAD",
+        )
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
-    data: bytes
-    declared: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Redirect:
-    location: str
-
-
-def _wire_url(target: CheckedUrl) -> httpcore.URL:
-    return httpcore.URL(
-        scheme=target.scheme.encode(),
-        host=target.host.encode(),
-        port=target.port,
-        target=target.target.encode(),
-    )
-
-
-def _request_headers(target: CheckedUrl) -> list[tuple[str, str]]:
-    return [
-        ("Host", target.authority),
-        ("Accept", "image/png,image/jpeg,image/webp"),
-        ("Accept-Encoding", "identity"),
-        ("User-Agent", f"scene-pipeline/{__version__}"),
-    ]
-
-
-def _beginning(response: httpcore.Response) -> str:
-    """At most 120 printable characters of a refused body, to show what a server says instead."""
-    try:
-        chunk = next(iter(response.iter_stream()), b"")
-    except TRANSPORT_ERRORS:
-        return ""
-    return _UNPRINTABLE.sub(b" ", chunk[:480]).decode("ascii")[:120]
+def _short(value: str) -> str | None:
+    """A header's value; None where it is absent or longer than any that means something."""
+    return value if 0 < len(value) <= _MAX_VERSION_CHARACTERS else None

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from scene_pipeline.errors import ImageError
 from scene_pipeline.media.containers import jpeg, png, webp
 from scene_pipeline.media.containers.base import Container, Stripped, not_image
+from scene_pipeline.media.refused_types import refused_name
 
 ImageFormat = Literal["PNG", "JPEG", "WEBP"]
 """Accepted formats, by Pillow's names."""
@@ -20,24 +21,6 @@ CONTENT_TYPES: dict[ImageFormat, str] = {
 }
 EXTENSIONS: dict[ImageFormat, str] = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 CONTAINERS: dict[ImageFormat, Container] = {"PNG": png, "JPEG": jpeg, "WEBP": webp}
-
-# Begins of files that are something, but nothing we take: said in the message, never decoded.
-_REFUSED_MAGICS = (
-    (b"GIF8", "GIF"),
-    (b"BM", "BMP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"8BPS", "PSD"),
-    (b"%PDF", "PDF"),
-    (b"%!PS", "EPS"),
-    (b"\x00\x00\x01\x00", "ICO"),
-    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (b"\xff\x0a", "JPEG XL"),
-    (b"SIMPLE  =", "FITS"),
-    (b"<", "SVG, HTML or XML"),
-)
 
 
 def sniff(data: bytes) -> ImageFormat:
@@ -52,8 +35,7 @@ def sniff(data: bytes) -> ImageFormat:
         return "JPEG"
     if webp.is_webp(data):
         return "WEBP"
-    beginning = data[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
-    refused = next((name for magic, name in _REFUSED_MAGICS if beginning.startswith(magic)), None)
+    refused = refused_name(data)
     if refused is None and data[4:8] == b"ftyp":
         refused = "AVIF, HEIC or video"
     if refused is not None:

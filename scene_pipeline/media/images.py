@@ -4,6 +4,12 @@ Belongs here: limits and results. Does not belong here: how they come about (`me
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from scene_pipeline.scenes.identity import MediaType
+
+DerivedForm = Literal["thumbnail", "webp"]
+"""Other forms of a picture: small, for galleries; full size, for pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,50 @@ class InspectedImage:
     notes: tuple[str, ...] = ()
     """What was found and done: trailing_bytes_cut, metadata_stripped, orientation_applied,
     size_differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedFile:
+    """A file that the library takes, as it is to be stored."""
+
+    data: bytes | None = field(repr=False)
+    """The cleaned picture; None where the file is to be stored just as it is."""
+    media: MediaType
+    mime_type: str
+    """By the bytes, whatever name or server said."""
+    extension: str
+    """Of a name for it, without a dot: "jpg"."""
+    size_bytes: int
+    """Of what is to be stored, as the next."""
+    sha256: str
+    """Lower-case hex."""
+    width: int | None = None
+    """Pixels, of pictures other than SVG; as shown, after the orientation was applied."""
+    height: int | None = None
+    is_animated: bool = False
+    """Whether it is a picture of several frames: kept as it is, never a frame or a reference."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """JPEG of at most 12 KiB, 320 pixels on its longer side, of pictures other than SVG; of the
+    first frame."""
+    model: str | None = None
+    """Who made it, as our own metadata block in the picture says; nobody vouches for it."""
+    seed: int | None = None
+    """Likewise."""
+    generation_id: str | None = None
+    """Likewise."""
+    notes: tuple[str, ...] = ()
+    """What was found and done: trailing_bytes_cut, metadata_stripped, orientation_applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Another form of a stored picture."""
+
+    data: bytes = field(repr=False)
+    content_type: str
+    width: int
+    """Pixels."""
+    height: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,19 +115,7 @@ def decode_image(data: bytes, image_format: ImageFormat, max_pixels: int) -> Ima
     Raises:
         ImageError: As `inspect_image`.
     """
-    image = _open(data, image_format, max_pixels)
-    # Pillow opens an MPO file, several JPEGs in one, when asked for JPEG only
-    if image.format != image_format:
-        raise ImageError(f"The picture is {image.format}, not {image_format}.", code="not_allowed")
-    width, height = image.size
-    if width * height > max_pixels:
-        raise _bomb(max_pixels)
-    if not all(MIN_SIDE_PIXELS <= side <= MAX_SIDE_PIXELS for side in image.size):
-        raise ImageError(
-            f"The picture has {width} x {height} pixels; each side must have "
-            f"{MIN_SIDE_PIXELS} to {MAX_SIDE_PIXELS}.",
-            code="bad_dimensions",
-        )
+    image = open_image(data, image_format, max_pixels)
     try:
         is_still = getattr(image, "n_frames", 1) == 1
         if is_still:
@@ -141,7 +129,34 @@ def decode_image(data: bytes, image_format: ImageFormat, max_pixels: int) -> Ima
     return image
 
 
-def _open(data: bytes, image_format: ImageFormat, max_pixels: int) -> Image.Image:
+def open_image(data: bytes, image_format: str, max_pixels: int) -> Image.Image:
+    """Read the header and judge the declared size; nothing is decoded yet.
+
+    Args:
+        data: The file.
+        image_format: By Pillow's name; nothing else is tried.
+        max_pixels: Above which it is refused.
+
+    Raises:
+        ImageError: not_image, not_allowed, bomb, bad_dimensions.
+    """
+    image = _open(data, image_format, max_pixels)
+    # Pillow opens an MPO file, several JPEGs in one, when asked for JPEG only
+    if image.format != image_format:
+        raise ImageError(f"The picture is {image.format}, not {image_format}.", code="not_allowed")
+    width, height = image.size
+    if width * height > max_pixels:
+        raise _bomb(max_pixels)
+    if not all(MIN_SIDE_PIXELS <= side <= MAX_SIDE_PIXELS for side in image.size):
+        raise ImageError(
+            f"The picture has {width} x {height} pixels; each side must have "
+            f"{MIN_SIDE_PIXELS} to {MAX_SIDE_PIXELS}.",
+            code="bad_dimensions",
+        )
+    return image
+
+
+def _open(data: bytes, image_format: str, max_pixels: int) -> Image.Image:
     """Read the header only."""
     # Pillow refuses twice this by itself while opening and warns above it: both are refusals here
     Image.MAX_IMAGE_PIXELS = max_pixels

@@ -1,12 +1,15 @@
 """How a worker and its pool talk: messages of a JSON header and binary parts over a pipe.
 
-Belongs here: framing and its bounds. Does not belong here: what is said. Standard library only.
+Belongs here: framing and its bounds, and how an error travels. Does not belong here: what else is
+said. Standard library and errors only.
 """
 
 import json
 import struct
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
+
+from scene_pipeline.errors import FileRefusedError, ImageError
 
 _MAGIC = b"SPM1"
 _PREFIX = struct.Struct(">4sI")
@@ -63,6 +66,28 @@ def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], list[bytes]] | None
     if any(size < 0 for size in sizes) or sum(sizes) > MAX_PARTS_BYTES:
         raise BrokenMessageError("the message is too large")
     return header, [_read_exactly(stream, size) for size in sizes]
+
+
+def error_as_data(error: ImageError | FileRefusedError) -> dict[str, Any]:
+    """How an error is sent."""
+    return {
+        "is_file": isinstance(error, FileRefusedError),
+        "message": error.message,
+        "code": error.error_code,
+        "next_action": error.next_action,
+        "retryable": error.retryable,
+    }
+
+
+def error_from_data(data: Mapping[str, Any]) -> ImageError | FileRefusedError:
+    """The error that was sent."""
+    kind = FileRefusedError if data["is_file"] else ImageError
+    return kind(
+        data["message"],
+        code=data["code"],
+        next_action=data["next_action"],
+        retryable=data["retryable"],
+    )
 
 
 def _read_exactly(stream: IO[bytes], size: int) -> bytes:

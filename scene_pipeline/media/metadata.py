@@ -59,10 +59,15 @@ def embed_metadata(data: bytes, image_format: ImageFormat, metadata: Mapping[str
             more names than fit.
     """
     for name in metadata:
-        if not _KEY.fullmatch(name):
+        if not is_metadata_name(name):
             message = f"{name!r} is not a metadata name."
             raise ValueError(message)
     return CONTAINERS[image_format].insert_xmp(data, _fitting_packet(metadata))
+
+
+def is_metadata_name(name: str) -> bool:
+    """Whether a fact may have this name: lower-case letters, digits and underscores."""
+    return _KEY.fullmatch(name) is not None
 
 
 def read_metadata(data: bytes) -> dict[str, str]:

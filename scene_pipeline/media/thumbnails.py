@@ -5,6 +5,7 @@ Belongs here: reducing decoded pixels. Does not belong here: decoding untrusted 
 """
 
 import io
+from typing import Literal
 
 from PIL import Image, ImageStat
 
@@ -21,11 +22,7 @@ _PALETTED_MODES = frozenset({"1", "P", "PA"})
 
 def reduce_to_rgb(image: Image.Image, side: int = THUMBNAIL_SIDE_PIXELS) -> Image.Image:
     """Give a decoded picture as opaque RGB of at most `side` pixels on its longer side."""
-    if image.mode.startswith(("I", "F")):
-        # 16-bit grey; Pillow would clip it to 8 bits instead of scaling it
-        image = image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
-    elif image.mode in _PALETTED_MODES:
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    image = to_eight_bits(image)
     # reduced before anything else, so that a picture of 50 megapixels is not held twice
     reduced = fit(image, side)
     if reduced.has_transparency_data:
@@ -34,8 +31,20 @@ def reduce_to_rgb(image: Image.Image, side: int = THUMBNAIL_SIDE_PIXELS) -> Imag
     return reduced.convert("RGB")
 
 
-def encode_within(picture: Image.Image, max_bytes: int) -> bytes:
-    """Encode an RGB picture as JPEG, reducing quality and then size until it fits.
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Give a decoded picture with levels of 8 bits per channel, and without a palette."""
+    if image.mode.startswith(("I", "F")):
+        # 16-bit grey; Pillow would clip it to 8 bits instead of scaling it
+        return image.convert("I").point(lambda level: level * (1 / 256)).convert("L")
+    if image.mode in _PALETTED_MODES:
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return image
+
+
+def encode_within(
+    picture: Image.Image, max_bytes: int, image_format: Literal["JPEG", "WEBP"] = "JPEG"
+) -> bytes:
+    """Encode an RGB picture, reducing quality and then size until it fits.
 
     Returns:
         At most `max_bytes` bytes, unless 40 pixels at the lowest quality take more.
@@ -45,7 +54,7 @@ def encode_within(picture: Image.Image, max_bytes: int) -> bytes:
         small = fit(picture, side)
         for quality in _QUALITIES:
             target = io.BytesIO()
-            small.save(target, "JPEG", quality=quality)
+            small.save(target, image_format, quality=quality)
             if target.tell() <= max_bytes:
                 return target.getvalue()
         if side <= _SMALLEST_SIDE_PIXELS:

@@ -20,7 +20,7 @@ TRANSPORT_ERRORS = (
 
 def over_deadline(host: str, total_seconds: float) -> FetchError:
     """The error for a fetch whose time is up."""
-    return _broken("deadline", f"{host} did not give the picture within {total_seconds:g} s.")
+    return _broken("deadline", f"{host} did not give the file within {total_seconds:g} s.")
 
 
 def explain_transport_error(error: Exception, host: str, *, has_answer: bool) -> FetchError:
@@ -45,7 +45,7 @@ def explain_transport_error(error: Exception, host: str, *, has_answer: bool) ->
     if isinstance(error, httpcore.TimeoutException):
         return _broken("timeout", f"{host} fell silent.")
     if has_answer:
-        return _broken("short_body", f"{host} broke off in the middle of the picture.")
+        return _broken("short_body", f"{host} broke off in the middle of the file.")
     return _broken("connection_lost", f"{host} hung up without a proper answer.")
 
 

@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from PIL import (
@@ -21,10 +22,12 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401  # registers itself; `preinit` leaves it out
 )
 
-from scene_pipeline.errors import ImageError
+from scene_pipeline.errors import FileRefusedError, ImageError
 from scene_pipeline.media.contact_sheet import SheetCell, draw_contact_sheet, reduce_sheet
+from scene_pipeline.media.derivation import derive_image
+from scene_pipeline.media.file_inspection import FileOrder, inspect_file, seed_fact, short_fact
 from scene_pipeline.media.inspection import InspectionOrder, inspect_image
-from scene_pipeline.media.messages import read_message, write_message
+from scene_pipeline.media.messages import error_as_data, read_message, write_message
 from scene_pipeline.media.reduction import reduce_image
 
 Answer = tuple[dict[str, Any], Sequence[bytes]]
@@ -33,7 +36,13 @@ Handler = Callable[[Mapping[str, Any], Sequence[bytes]], Answer]
 
 def main() -> None:
     """Entry point of a worker; the last argument holds its limits as JSON."""
-    handlers = {"inspect": _inspect, "reduce": _reduce, "contact_sheet": _draw_contact_sheet}
+    handlers = {
+        "inspect": _inspect,
+        "inspect_file": _inspect_file,
+        "reduce": _reduce,
+        "derive": _derive,
+        "contact_sheet": _draw_contact_sheet,
+    }
     serve(handlers, json.loads(sys.argv[-1]))
 
 
@@ -41,7 +50,8 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
     """Answer jobs until the pipe is closed.
 
     Args:
-        handlers: By the job's name; an `ImageError` is the job's answer, anything else is a crash.
+        handlers: By the job's name; an `ImageError` or a `FileRefusedError` is the job's answer,
+            anything else is a crash.
         limits: `memory_bytes`, and per job `cpu_seconds` and `alarm_seconds`.
     """
     jobs, answers = _take_pipes()
@@ -56,12 +66,11 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
         blobs: Sequence[bytes]
         try:
             answer, blobs = handlers[header["job"]](header, parts)
-        except ImageError as error:
-            answer, blobs = _error(error.message, error.error_code, error.retryable), ()
+        except (ImageError, FileRefusedError) as error:
+            answer, blobs = {"error": error_as_data(error)}, ()
         except MemoryError:
             # the heap is in an unknown state: the next job gets a fresh process
-            answer, blobs = _error("It takes too much memory.", "decode_resource", True), ()
-            answer["is_last"] = True
+            answer, blobs = {"error": error_as_data(_out_of_memory()), "is_last": True}, ()
         signal.alarm(0)
         del message, parts
         write_message(answers, answer, blobs)
@@ -69,8 +78,8 @@ def serve(handlers: Mapping[str, Handler], limits: Mapping[str, int]) -> None:
             return
 
 
-def _error(message: str, code: str, is_retryable: bool) -> dict[str, Any]:
-    return {"error": {"message": message, "code": code, "retryable": is_retryable}}
+def _out_of_memory() -> ImageError:
+    return ImageError("It takes too much memory.", code="decode_resource", retryable=True)
 
 
 def _take_pipes() -> tuple[IO[bytes], IO[bytes]]:
@@ -128,6 +137,36 @@ def _inspect(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:
 
 def _reduce(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:
     return {}, (reduce_image(parts[0], header["max_bytes"], header["max_pixels"]),)
+
+
+def _inspect_file(header: Mapping[str, Any], _: Sequence[bytes]) -> Answer:
+    found = inspect_file(Path(header["path"]), FileOrder(**header["order"]))
+    facts = {
+        "media": found.found.media,
+        "mime_type": found.found.mime_type,
+        "extension": found.found.extension,
+        "size_bytes": found.size_bytes,
+        "sha256": found.sha256,
+        "is_changed": found.data is not None,
+        "width": found.width,
+        "height": found.height,
+        "is_animated": found.is_animated,
+        "model": short_fact(found.facts, "model"),
+        "seed": seed_fact(found.facts),
+        "generation_id": short_fact(found.facts, "generation_id"),
+        "notes": found.notes,
+    }
+    return facts, (found.data or b"", found.thumbnail or b"")
+
+
+def _derive(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:
+    derived = derive_image(parts[0], header["form"], header["max_pixels"])
+    facts = {
+        "content_type": derived.content_type,
+        "width": derived.width,
+        "height": derived.height,
+    }
+    return facts, (derived.data,)
 
 
 def _draw_contact_sheet(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:

@@ -12,14 +12,23 @@ import queue
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from scene_pipeline.errors import ImageError
 from scene_pipeline.media.formats import CONTENT_TYPES, EXTENSIONS, ImageFormat
-from scene_pipeline.media.images import ContactSheet, InspectedImage, WorkerLimits
+from scene_pipeline.media.images import (
+    ContactSheet,
+    Derived,
+    DerivedForm,
+    InspectedFile,
+    InspectedImage,
+    WorkerLimits,
+)
+from scene_pipeline.media.messages import error_from_data
 from scene_pipeline.media.sheet_cells import SheetCell, check_cells
 from scene_pipeline.media.worker_process import WorkerProcess, resource_error
+from scene_pipeline.scenes.identity import MediaType
 
 
 class ImageWorkers:
@@ -125,6 +134,53 @@ class ImageWorkers:
         _, (reduced,) = self._run(header, [data])
         return reduced
 
+    def inspect_file(
+        self, path: Path, *, media: MediaType, allow_svg: bool, max_image_bytes: int
+    ) -> InspectedFile:
+        """Recognise a file by its content, check it as far as its kind allows, and clean stills.
+
+        Args:
+            path: Ours, or at least nobody else's to change meanwhile. Its name plays no part.
+            media: What it is declared to be.
+            allow_svg: Whether drawings are taken.
+            max_image_bytes: Of a picture; the caller bounds everything else.
+
+        Raises:
+            FileRefusedError: file_not_allowed, truncated_file, file_unreadable, kind_mismatch,
+                too_large, or what `inspect` says of a picture: not_image, not_allowed,
+                truncated_image, bomb, bad_dimensions. `retryable` where another download may help.
+            ImageError: decode_resource where the worker did not survive the file; retryable.
+        """
+        order = {
+            "media": media,
+            "allow_svg": allow_svg,
+            "max_image_bytes": max_image_bytes,
+            "max_pixels": self._limits.max_pixels,
+        }
+        header = {"job": "inspect_file", "path": str(path.absolute()), "order": order}
+        facts, (data, thumbnail) = self._run(header, ())
+        is_changed = facts.pop("is_changed")
+        notes = tuple(facts.pop("notes"))
+        # hours of video are hashed here, where neither memory nor time of a job is at stake
+        sha256 = facts.pop("sha256") or _digest_of(path)
+        return InspectedFile(
+            data=data if is_changed else None,
+            sha256=sha256,
+            thumbnail=thumbnail or None,
+            notes=notes,
+            **facts,
+        )
+
+    def derive(self, data: bytes, form: DerivedForm) -> Derived:
+        """Make another form of a picture that was accepted before (`media.derivation`).
+
+        Raises:
+            ImageError: It is no picture that can be decoded (SVG is none), or decode_resource.
+        """
+        header = {"job": "derive", "form": form, "max_pixels": self._limits.max_pixels}
+        facts, (derived,) = self._run(header, [data])
+        return Derived(data=derived, **facts)
+
     def contact_sheet(
         self, title: str, subtitle: str, cells: Sequence[SheetCell], *, columns: int = 4
     ) -> ContactSheet:
@@ -170,7 +226,7 @@ class ImageWorkers:
             worker = None
         self._idle.put(worker)
         if "error" in answer:
-            raise ImageError(**answer["error"])
+            raise error_from_data(answer["error"])
         return answer, answer_parts
 
     def _start(self) -> WorkerProcess:
@@ -186,3 +242,8 @@ class ImageWorkers:
             with self._lock:
                 self._living.discard(worker)
             worker.end()
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -56,8 +56,41 @@ TickFailpoint = Literal[
     "tick_after_launch",
 ]
 TICK_FAILPOINTS: tuple[TickFailpoint, ...] = get_args(TickFailpoint)
+AssetFailpoint = Literal[
+    "asset_after_intent",
+    "asset_after_upload",
+    "asset_before_record",
+    "asset_after_record",
+]
+ASSET_FAILPOINTS: tuple[AssetFailpoint, ...] = get_args(AssetFailpoint)
+ImportFailpoint = Literal[
+    "import_after_claim",
+    "import_after_download",
+    "import_after_add",
+    "import_after_done",
+    "import_tick_after_mark",
+]
+IMPORT_FAILPOINTS: tuple[ImportFailpoint, ...] = get_args(ImportFailpoint)
+CopyFailpoint = Literal[
+    "copy_after_download",
+    "copy_after_upload",
+    "copy_after_row",
+    "copy_before_addresses",
+    "copy_between_addresses",
+    "copy_after_addresses",
+]
+COPY_FAILPOINTS: tuple[CopyFailpoint, ...] = get_args(CopyFailpoint)
 _KNOWN: frozenset[str] = frozenset(
-    (*FAILPOINTS, *ORDER_FAILPOINTS, *CANDIDATE_FAILPOINTS, *HEAL_FAILPOINTS, *TICK_FAILPOINTS)
+    (
+        *FAILPOINTS,
+        *ORDER_FAILPOINTS,
+        *CANDIDATE_FAILPOINTS,
+        *HEAL_FAILPOINTS,
+        *TICK_FAILPOINTS,
+        *ASSET_FAILPOINTS,
+        *IMPORT_FAILPOINTS,
+        *COPY_FAILPOINTS,
+    )
 )
 _SLEEP_SECONDS = 5.0
 _armed: dict[str, str] = {}
@@ -82,7 +115,14 @@ def arm(setting: str | None) -> None:
 
 
 def failpoint(
-    name: Failpoint | OrderFailpoint | CandidateFailpoint | HealFailpoint | TickFailpoint,
+    name: Failpoint
+    | OrderFailpoint
+    | CandidateFailpoint
+    | HealFailpoint
+    | TickFailpoint
+    | AssetFailpoint
+    | ImportFailpoint
+    | CopyFailpoint,
 ) -> None:
     """Do what is armed for this place; nothing, unless something is."""
     action = _armed.get(name)

@@ -14,6 +14,7 @@ from scene_pipeline.egress import tls_context
 from scene_pipeline.errors import ConfigurationError, UsageError
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults
 from scene_pipeline.providers.prices import Price, PriceTable
+from scene_pipeline.providers.registry import free_providers
 from scene_pipeline.scenes.document import ProjectDocument, read_document
 from scene_pipeline.scenes.requests import RequestDefaults, RequestOverrides, resolve_request
 from scene_pipeline.settings import Settings
@@ -48,7 +49,7 @@ async def load_prices(conn: Connection, settings: Settings) -> PriceTable:
         )
         for row in rows
     }
-    return PriceTable.load(settings.prices_file, fetched)
+    return PriceTable.load(settings.prices_file, fetched, free=free_providers(settings))
 
 
 async def renew_prices(conn: Connection, settings: Settings) -> RenewedPrices:

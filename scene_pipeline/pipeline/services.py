@@ -23,7 +23,7 @@ from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.providers.base import ImageProvider
 from scene_pipeline.providers.prices import PriceTable
-from scene_pipeline.providers.registry import build_provider
+from scene_pipeline.providers.registry import build_provider, result_hosts
 from scene_pipeline.settings import Settings
 from scene_pipeline.storage.base import ObjectStore
 from scene_pipeline.storage.registry import build_store
@@ -112,9 +112,9 @@ async def open_services(
         settings=settings,
         database_url=database_url,
         pool=pool,
-        store=store or build_store(settings),
+        store=store or build_store(settings, database_url=database_url),
         fetcher=SafeFetcher(
-            allowlist=settings.result_host_allowlist,
+            allowlist=result_hosts(settings),
             trusted_private_hosts=settings.trusted_private_hosts,
             tls_context=context,
             egress_proxy=settings.egress_proxy,

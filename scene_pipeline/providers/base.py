@@ -8,7 +8,7 @@ what happens after an error by the error's attributes (`scene_pipeline.errors.Pr
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,26 @@ class Capabilities:
     """How long after the submit the first poll is worth making."""
     url_lifetime_seconds: float | None = None
     """How long after its completion the URL of a result is certain to work; None if not known."""
+
+
+@runtime_checkable
+class UploadsReferences(Protocol):
+    """A provider with a place of its own for reference pictures (FAL_USE_UPLOAD)."""
+
+    def upload_reference(self, data: bytes, content_type: str) -> str:
+        """Bring a picture to the provider's own storage, right before the request that uses it.
+
+        Args:
+            data: The whole file.
+            content_type: "image/jpeg", "image/png" or "image/webp".
+
+        Returns:
+            An https address that the provider's models can fetch.
+
+        Raises:
+            ProviderError: It was refused or did not arrive (`charge == "not_charged"`).
+        """
+        ...
 
 
 class ImageProvider(Protocol):

@@ -7,12 +7,9 @@ polls for ever and drops the header that tells the metered units (all seen with 
 Belongs here: the five calls. Does not belong here: loops, retries, waiting, storing.
 """
 
-import logging
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from http import HTTPStatus
-from typing import Any
 
 import httpx
 
@@ -24,44 +21,26 @@ from scene_pipeline.providers.base import (
     ImageRequest,
     LostRequest,
     Progress,
-    ProviderImage,
     ReferenceLimits,
     Submission,
 )
-from scene_pipeline.providers.fal_addresses import (
-    checked_endpoint,
-    is_fal_url,
-    request_urls,
-)
+from scene_pipeline.providers.fal_addresses import checked_endpoint
 from scene_pipeline.providers.fal_arguments import build_arguments
-from scene_pipeline.providers.fal_complaints import Answer, read_complaint
-from scene_pipeline.providers.fal_errors import (
-    ambiguous_submit,
-    billable_units,
-    failed_request,
-    query_failure,
-    unreadable_answer,
-)
+from scene_pipeline.providers.fal_errors import ambiguous_submit
 from scene_pipeline.providers.fal_history import FalHistory
 from scene_pipeline.providers.fal_models import model_family
-from scene_pipeline.providers.fal_results import read_images, read_progress, without_pictures
+from scene_pipeline.providers.fal_questions import FalQuestions
 from scene_pipeline.providers.fal_submit import SubmitGuard
 from scene_pipeline.providers.fal_transport import (
     KeyedTransport,
     QuestionClient,
     checked_key,
     client_over,
-    open_transport,
     secret_parts,
 )
 from scene_pipeline.providers.fal_uploads import FalUploads, UploadTransport
+from scene_pipeline.providers.wire import open_transport
 from scene_pipeline.settings import Settings
-
-MAX_STATUS_BYTES = 1024 * 1024
-"""A status carries up to five minutes of log lines."""
-MAX_RESULT_BYTES = 1024 * 1024
-
-_log = logging.getLogger(__name__)
 
 
 class FalProvider:
@@ -103,19 +82,20 @@ class FalProvider:
         question_timeout_seconds: float = 30.0,
     ) -> None:
         key = checked_key(key)
-        self._secrets = secret_parts(key)
+        secrets = secret_parts(key)
         self._start_timeout_seconds = start_timeout_seconds
         self._guard = SubmitGuard(
             KeyedTransport(key, open_transport(tls_context, egress_proxy, keeps_alive=False)),
-            secrets=self._secrets,
+            secrets=secrets,
             timeout_seconds=submit_timeout_seconds,
         )
-        self._questions = QuestionClient(
+        client = QuestionClient(
             KeyedTransport(key, open_transport(tls_context, egress_proxy, keeps_alive=True)),
-            secrets=self._secrets,
+            secrets=secrets,
             timeout_seconds=question_timeout_seconds,
         )
-        self._history = FalHistory(self._questions, secrets=self._secrets)
+        self._history = FalHistory(client, secrets=secrets)
+        self._questions = FalQuestions(client, self._history, secrets=secrets)
         self._client = client_over(self._guard, submit_timeout_seconds)
         self._uploads = FalUploads(
             UploadTransport(
@@ -170,27 +150,7 @@ class FalProvider:
             ProviderError: It failed for good; or (`retryable`) this one question did, or, where
                 `charge` is "not_charged", the request never ran and another may be made.
         """
-        answer = self._questions.ask(
-            "GET",
-            request_urls(request.endpoint, submission).status,
-            endpoint=request.endpoint,
-            max_bytes=MAX_STATUS_BYTES,
-            parameters={"logs": "1"},
-        )
-        if answer.status not in {HTTPStatus.OK, HTTPStatus.ACCEPTED}:
-            raise query_failure(request.endpoint, answer, self._secrets)
-        body = answer.json()
-        if not isinstance(body, dict):
-            raise unreadable_answer(request.endpoint, "the status is not a JSON object")
-        progress = read_progress(body, self._secrets)
-        if progress is None:
-            raise unreadable_answer(
-                request.endpoint, "the status is none that is known", code="status_unknown"
-            )
-        if progress.state == "completed" and (body.get("error") or body.get("error_type")):
-            complaint = read_complaint(answer, self._secrets)
-            raise failed_request(request.endpoint, complaint, answer.headers)
-        return progress
+        return self._questions.progress(request.endpoint, submission)
 
     def fetch_result(self, request: ImageRequest, submission: Submission) -> GenerationResult:
         """Read the result of a completed request, from the history where the queue forgot it.
@@ -199,21 +159,7 @@ class FalProvider:
             ProviderError: "result_lost" where Fal no longer knows it; "content_rejected" and other
                 refusals of the model; or (`retryable`) a failed question.
         """
-        answer = self._questions.ask(
-            "GET",
-            request_urls(request.endpoint, submission).response,
-            endpoint=request.endpoint,
-            max_bytes=MAX_RESULT_BYTES,
-        )
-        if answer.status == HTTPStatus.OK:
-            return _result(request.endpoint, answer)
-        failure = query_failure(request.endpoint, answer, self._secrets)
-        if failure.error_code != "result_lost":
-            raise failure
-        kept = self._history.output(request.endpoint, submission.request_id)
-        if kept is None:
-            raise failure
-        return _generation_result(request.endpoint, kept, units=None)
+        return self._questions.result(request.endpoint, submission)
 
     def read_image(self, request: ImageRequest, image_index: int) -> bytes:
         """Fal gives URLs, never bytes.
@@ -229,14 +175,7 @@ class FalProvider:
 
     def cancel(self, submission: Submission) -> None:
         """Ask Fal to drop a request that is still queued; a refusal or failure is not an error."""
-        if submission.cancel_url is None or not is_fal_url(submission.cancel_url):
-            return
-        try:
-            self._questions.ask(
-                "PUT", submission.cancel_url, endpoint="Fal", max_bytes=MAX_STATUS_BYTES
-            )
-        except ProviderError as error:
-            _log.info("Request %s could not be cancelled: %s", submission.request_id, error)
+        self._questions.cancel(submission)
 
     def find_lost(
         self,
@@ -260,33 +199,6 @@ def _not_sent(endpoint: str, error: Exception) -> ProviderError:
         code="request_invalid",
         next_action="Correct the scene's parameters.",
         charge="not_charged",
-    )
-
-
-def _result(endpoint: str, answer: Answer) -> GenerationResult:
-    body = answer.json()
-    if not isinstance(body, dict):
-        raise unreadable_answer(endpoint, "the result is not a JSON object")
-    return _generation_result(endpoint, body, units=billable_units(answer.headers))
-
-
-def _generation_result(
-    endpoint: str, body: Mapping[str, Any], *, units: float | None
-) -> GenerationResult:
-    images: tuple[ProviderImage, ...] = read_images(body)
-    if not images:
-        raise ProviderError(
-            f"The result of {endpoint} names no picture.",
-            code="result_unreadable",
-            next_action="Use a model that makes pictures from text.",
-            charge="charged",
-        )
-    seed = body.get("seed")
-    return GenerationResult(
-        images=images,
-        seed=seed if isinstance(seed, int) else None,
-        billable_units=units,
-        raw=without_pictures(body),
     )
 
 

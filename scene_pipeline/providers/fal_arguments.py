@@ -4,12 +4,12 @@ Belongs here: building arguments. Does not belong here: which family takes what 
 sending.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scene_pipeline.errors import ProviderError
+from scene_pipeline.providers.aspect_ratios import nearest_aspect_ratio
 from scene_pipeline.providers.base import ImageRequest
-from scene_pipeline.providers.fal_models import ModelFamily, model_family
+from scene_pipeline.providers.fal_models import model_family
+from scene_pipeline.providers.request_checks import refuse_reserved, refuse_unsupported
 
 _REFERENCE_ARGUMENTS = frozenset({"image_url", "image_urls"})
 RESERVED_ARGUMENTS = frozenset(
@@ -32,9 +32,9 @@ def build_arguments(request: ImageRequest) -> dict[str, Any]:
             where the model makes fewer pictures, or takes fewer, than were asked for,
             "reference_required" where it needs one. Nothing was sent.
     """
-    _refuse_reserved(request.arguments)
+    refuse_reserved(request, RESERVED_ARGUMENTS)
     family = model_family(request.endpoint)
-    _refuse_unsupported(request, family)
+    refuse_unsupported(request, family.max_images, family.reference_limits)
     arguments: dict[str, Any] = {
         "prompt": request.prompt,
         "seed": request.seed,
@@ -59,54 +59,3 @@ def build_arguments(request: ImageRequest) -> dict[str, Any]:
     elif request.references:
         arguments["image_urls"] = [reference.url for reference in request.references]
     return {**arguments, **request.arguments}
-
-
-def nearest_aspect_ratio(width: int, height: int, names: Sequence[str]) -> str:
-    """The named ratio closest to a size, for models that take no size in pixels."""
-    wanted = width / height
-
-    def distance(name: str) -> float:
-        across, down = name.split(":")
-        ratio = int(across) / int(down)
-        return max(ratio / wanted, wanted / ratio)
-
-    return min(names, key=distance)
-
-
-def _refuse_unsupported(request: ImageRequest, family: ModelFamily) -> None:
-    if request.image_count > family.max_images:
-        can = f"{family.max_images} pictures" if family.max_images > 1 else "one picture"
-        raise ProviderError(
-            f"{request.endpoint} makes {can} of one request, not {request.image_count}.",
-            code="candidates_unsupported",
-            next_action="Ask for fewer candidates, or name a model that makes as many at once.",
-            charge="not_charged",
-        )
-    if family.needs_reference and not request.references:
-        raise ProviderError(
-            f"{request.endpoint} makes nothing without a reference picture.",
-            code="reference_required",
-            next_action="Name a picture in the scene's `references`, or a text-to-image model.",
-            charge="not_charged",
-        )
-    if len(request.references) > family.max_references:
-        can = str(family.max_references) if family.max_references else "no"
-        raise ProviderError(
-            f"{request.endpoint} takes {can} reference pictures, not {len(request.references)}.",
-            code="references_unsupported",
-            next_action="Give fewer reference pictures, or name a model that takes as many.",
-            charge="not_charged",
-        )
-
-
-def _refuse_reserved(arguments: Mapping[str, Any]) -> None:
-    reserved = sorted(RESERVED_ARGUMENTS.intersection(arguments))
-    if not reserved:
-        return
-    message = f"The model's argument {reserved[0]!r} cannot be set by hand."
-    raise ProviderError(
-        message,
-        code="argument_reserved",
-        next_action="Remove it; prompt, seed, size and references have fields of their own.",
-        charge="not_charged",
-    )

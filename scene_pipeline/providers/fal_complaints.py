@@ -4,38 +4,17 @@ Belongs here: the forms that a complaint comes in. Does not belong here: what fo
 (`fal_errors`).
 """
 
-import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from scene_pipeline.errors import FlaggedInput
-
-MAX_DETAIL_LENGTH = 300
+from scene_pipeline.providers.answers import Answer, clean_text
 
 CONTENT_TYPES = frozenset({"content_policy_violation", "no_media_generated"})
 """Error types of content checks."""
 _REFERENCE_PLACES = frozenset({"image_url", "image_urls"})
 _PROMPT_PLACES = frozenset({"prompt", "negative_prompt"})
-_QUERY_STRING = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer, read whole within its bounds."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Looked up case-insensitively (`httpx.Headers`)."""
-    body: bytes = field(repr=False)
-
-    def json(self) -> Any:
-        """The body as JSON, or None where it is none."""
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +48,6 @@ def read_complaint(answer: Answer, secrets: tuple[str, ...]) -> Complaint:
         error_type=error_type if isinstance(error_type, str) else None,
         flagged_input=flagged_input,
     )
-
-
-def clean_text(text: str, secrets: tuple[str, ...], *, max_length: int = MAX_DETAIL_LENGTH) -> str:
-    """Make foreign text fit for messages: one bounded, printable line without secrets."""
-    for secret in secrets:
-        text = text.replace(secret, "[hidden]")
-    text = _QUERY_STRING.sub(r"\1?[hidden]", text)
-    text = "".join(character if character.isprintable() else " " for character in text)
-    text = " ".join(text.split())
-    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 def _flagged_input(entries: Sequence[Mapping[str, Any]]) -> FlaggedInput | None:

@@ -9,9 +9,7 @@ time in the queue never"), and runs of fal-client 1.0.3 against a loopback serve
 
 import math
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
 from scene_pipeline.errors import (
@@ -20,9 +18,8 @@ from scene_pipeline.errors import (
     FlaggedInput,
     ProviderError,
 )
-from scene_pipeline.providers.fal_complaints import CONTENT_TYPES, Answer, Complaint, read_complaint
-
-MAX_RETRY_AFTER_SECONDS = 120.0
+from scene_pipeline.providers.answers import Answer, retry_after_seconds
+from scene_pipeline.providers.fal_complaints import CONTENT_TYPES, Complaint, read_complaint
 
 _NEVER_RAN = ("request_timeout", "startup_timeout", "runner_")
 """Beginnings of error types after which Fal bills nothing: the model did not run to its end."""
@@ -126,23 +123,6 @@ def unreadable_answer(
         next_action="Wait; the question is repeated by itself.",
         retryable=True,
     )
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds from a Retry-After header, as number or date, between 0 and 120."""
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
-            return None
-    if not math.isfinite(seconds):
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)
 
 
 def billable_units(headers: Mapping[str, str]) -> float | None:

@@ -24,10 +24,10 @@ from scene_pipeline.providers.fal_transport import (
     KeyedTransport,
     QuestionClient,
     checked_key,
-    open_transport,
     secret_parts,
 )
 from scene_pipeline.providers.prices import CURRENCY, MAX_UNIT_PRICE_USD, Price, PriceUnit
+from scene_pipeline.providers.wire import open_transport
 
 PRICES_URL = f"{API_ORIGIN}/v1/models/pricing"
 SOURCE = "Fal's price API"

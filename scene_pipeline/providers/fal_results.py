@@ -6,8 +6,8 @@ Belongs here: JSON in, our values out. Does not belong here: connections and err
 from collections.abc import Mapping
 from typing import Any
 
+from scene_pipeline.providers.answers import clean_text
 from scene_pipeline.providers.base import Progress, ProviderImage
-from scene_pipeline.providers.fal_complaints import clean_text
 
 MAX_LOG_LINES = 20
 MAX_LOG_LINE_LENGTH = 500

@@ -18,11 +18,11 @@ from http import HTTPStatus
 
 import httpx
 
+from scene_pipeline.providers.answers import Answer
 from scene_pipeline.providers.base import Submission
 from scene_pipeline.providers.fal_addresses import read_submission
-from scene_pipeline.providers.fal_complaints import Answer
 from scene_pipeline.providers.fal_errors import ambiguous_submit, submit_refusal
-from scene_pipeline.providers.fal_transport import (
+from scene_pipeline.providers.wire import (
     NEVER_SENT,
     OverlongAnswerError,
     read_bounded,
@@ -107,7 +107,7 @@ class SubmitGuard(httpx.BaseTransport):
             finally:
                 response.close()
         except NEVER_SENT as error:
-            raise unreachable(error, self._secrets, charge_is_excluded=True) from error
+            raise unreachable("Fal", error, self._secrets, charge_is_excluded=True) from error
         except (httpx.TransportError, OverlongAnswerError) as error:
             what = f"no whole answer came ({type(error).__name__})"
             raise ambiguous_submit(endpoint, what) from error

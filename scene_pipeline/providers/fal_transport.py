@@ -1,35 +1,31 @@
-"""The only connections to Fal: the way out, the key, the bounds of time and size.
+"""The only connections to Fal: to whom its key goes, and how its client is held.
 
 Belongs here: transports, and questions that are safe to repeat. Does not belong here: the paid POST
 (`fal_submit`) and what answers mean (`fal_errors`).
 """
 
 import functools
-import ssl
 import time
 from typing import TYPE_CHECKING
 
 import httpx
 
 from scene_pipeline.errors import ConfigurationError, ProviderError
+from scene_pipeline.providers.answers import Answer
 from scene_pipeline.providers.fal_addresses import is_fal_host
-from scene_pipeline.providers.fal_complaints import Answer, clean_text
 from scene_pipeline.providers.fal_errors import unreadable_answer
+from scene_pipeline.providers.keys import checked_token
+from scene_pipeline.providers.wire import (
+    NEVER_SENT,
+    OverlongAnswerError,
+    has_plain_origin,
+    read_bounded,
+    timeouts,
+    unreachable,
+)
 
 if TYPE_CHECKING:
     from fal_client import SyncClient
-
-CONNECT_TIMEOUT_SECONDS = 10.0
-MAX_CONNECTIONS = 100
-
-NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-"""Failures of finding, reaching or greeting the other side: no byte of the request had left."""
 
 
 class KeyedTransport(httpx.BaseTransport):
@@ -50,13 +46,7 @@ class KeyedTransport(httpx.BaseTransport):
             ProviderError: code "foreign_host": the address is not Fal's; nothing was sent.
         """
         url = request.url
-        is_own = (
-            url.scheme == "https"
-            and is_fal_host(url.host)
-            and url.port in {None, 443}
-            and not url.userinfo
-        )
-        if not is_own:
+        if not (has_plain_origin(url) and is_fal_host(url.host)):
             message = f"The Fal key is not sent to {url.host or 'an address without a host'}."
             raise ProviderError(
                 message,
@@ -86,12 +76,9 @@ def checked_key(key: str) -> str:
     Raises:
         ConfigurationError: It is empty or cannot be put into a header.
     """
-    key = key.strip()
-    if key and key.isascii() and key.isprintable() and " " not in key:
-        return key
-    message = "FAL_KEY is empty or holds characters that a key cannot have."
-    raise ConfigurationError(
-        message,
+    return checked_token(
+        key,
+        variable="FAL_KEY",
         code="fal_key_invalid",
         next_action="Copy the key again from your Fal account's page.",
     )
@@ -144,7 +131,7 @@ class QuestionClient:
             with self._client.stream(method, address) as response:
                 body = read_bounded(response, max_bytes, deadline)
         except NEVER_SENT as error:
-            raise unreachable(error, self._secrets, charge_is_excluded=False) from error
+            raise unreachable("Fal", error, self._secrets, charge_is_excluded=False) from error
         except (httpx.RequestError, httpx.InvalidURL) as error:
             what = f"the connection failed ({type(error).__name__})"
             raise unreadable_answer(endpoint, what) from error
@@ -155,27 +142,6 @@ class QuestionClient:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
-
-
-def open_transport(
-    tls_context: ssl.SSLContext, egress_proxy: str | None, *, keeps_alive: bool
-) -> httpx.HTTPTransport:
-    """Open the way out: our TLS roots, the one proxy, nothing from the environment.
-
-    Args:
-        tls_context: From `egress.tls_context`.
-        egress_proxy: URL of the proxy, or None for a direct connection.
-        keeps_alive: Whether connections are used again. Not for submits: a POST on a connection
-            that the server has just closed looks exactly like a lost answer.
-    """
-    limits = httpx.Limits(
-        max_connections=MAX_CONNECTIONS,
-        max_keepalive_connections=MAX_CONNECTIONS if keeps_alive else 0,
-        keepalive_expiry=30.0,
-    )
-    return httpx.HTTPTransport(
-        verify=tls_context, trust_env=False, proxy=egress_proxy, limits=limits, retries=0
-    )
 
 
 def client_over(transport: httpx.BaseTransport, timeout_seconds: float) -> "SyncClient":
@@ -202,49 +168,3 @@ def client_over(transport: httpx.BaseTransport, timeout_seconds: float) -> "Sync
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},
     )
     return client
-
-
-class OverlongAnswerError(Exception):
-    """An answer was longer or slower than it may be."""
-
-
-def read_bounded(response: httpx.Response, max_bytes: int, deadline: float) -> bytes:
-    """Read a body as it was sent.
-
-    Args:
-        response: Not read yet.
-        max_bytes: Longest body.
-        deadline: Latest moment of `time.monotonic()`.
-
-    Raises:
-        OverlongAnswerError: It is longer or slower.
-    """
-    chunks = bytearray()
-    for chunk in response.iter_raw():
-        chunks += chunk
-        if len(chunks) > max_bytes:
-            message = f"it is longer than {max_bytes} bytes"
-            raise OverlongAnswerError(message)
-        if time.monotonic() > deadline:
-            message = "it took too long to arrive"
-            raise OverlongAnswerError(message)
-    return bytes(chunks)
-
-
-def timeouts(seconds: float) -> httpx.Timeout:
-    """The bounds of each single wait; connecting gets at most ten seconds."""
-    return httpx.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT_SECONDS))
-
-
-def unreachable(
-    error: Exception, secrets: tuple[str, ...], *, charge_is_excluded: bool
-) -> ProviderError:
-    """The error for a connection that did not come about."""
-    reason = clean_text(str(error), secrets) or type(error).__name__
-    return ProviderError(
-        f"Fal cannot be reached: {reason}.",
-        code="provider_unreachable",
-        next_action="Check the network, SCENE_PIPELINE_EGRESS_PROXY and SSL_CERT_FILE.",
-        retryable=True,
-        charge="not_charged" if charge_is_excluded else "unknown",
-    )

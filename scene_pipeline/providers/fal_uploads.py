@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from scene_pipeline.errors import ProviderError
-from scene_pipeline.providers.fal_transport import KeyedTransport, client_over, timeouts
+from scene_pipeline.providers.fal_transport import KeyedTransport, client_over
+from scene_pipeline.providers.wire import timeouts
 
 if TYPE_CHECKING:
     from fal_client import SyncClient

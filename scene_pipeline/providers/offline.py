@@ -21,6 +21,7 @@ from scene_pipeline.providers.base import (
     ReferenceLimits,
     Submission,
 )
+from scene_pipeline.settings import Settings
 
 MIN_SIDE = 16
 MAX_SIDE = 4096
@@ -128,3 +129,13 @@ class OfflineProvider:
 
     def close(self) -> None:
         """There is nothing to release."""
+
+
+def build(_settings: Settings) -> OfflineProvider:
+    """Build the provider; it needs nothing."""
+    return OfflineProvider()
+
+
+def max_images(_endpoint: str) -> int:
+    """How many pictures it draws of one request."""
+    return MAX_IMAGES

@@ -3,13 +3,14 @@
 Belongs here: unit prices, estimates before and metered costs after a generation. Does not belong
 here: caps and reservations (the ledger's), asking a provider (`fal_prices`).
 
-The table (`prices.json`) is dated. What the provider's price API told wins over it entry by entry,
+The table (`prices.json`) is dated, as a whole and, where an entry was read on another day, entry
+by entry. What the provider's price API told wins over it entry by entry,
 and a file of the user's over both. Amounts are whole millionths of a US dollar ("micros"):
 0.003 USD = 3000.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, InvalidOperation
@@ -32,8 +33,6 @@ MICROS_PER_DOLLAR = 1_000_000
 PIXELS_PER_MEGAPIXEL = 1_000_000
 """The smaller reading of a megapixel (the other is 1024 x 1024), so that an estimate, which is what
 caps reserve, is never below what is charged."""
-
-_FREE_PROVIDERS = frozenset({"offline"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +57,11 @@ class Estimate:
     """Millionths of a US dollar; 0 where `is_known` is False."""
     unit: PriceUnit | None
     unit_price: Decimal | None
-    """US dollars; frozen with the request, so that the metered units can be priced later."""
+    """US dollars; frozen with the request, so that the metered units can be priced later. None
+    where it is free, too: what was planned for nothing is no price for the time with a key."""
     is_known: bool
+    as_of: date | None = None
+    """The day the price was read or fetched; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +69,24 @@ class PriceTable:
     """Unit prices by provider and endpoint."""
 
     prices: Mapping[tuple[str, str], Price]
+    free: frozenset[str]
+    """Providers that cost nothing."""
 
     @classmethod
     def load(
         cls,
         override_file: Path | None = None,
         fetched: Mapping[tuple[str, str], Price] = MappingProxyType({}),
+        *,
+        free: Collection[str] = (),
     ) -> "PriceTable":
         """Read the shipped table, and lay the others over it.
 
         Args:
             override_file: Of the same form; its entries win over all.
             fetched: What a provider's price API told; wins over the shipped table.
+            free: Providers that cost nothing with the keys that are set
+                (`registry.free_providers`).
 
         Raises:
             ConfigurationError: The override file cannot be read or holds something else.
@@ -86,7 +94,7 @@ class PriceTable:
         shipped = files("scene_pipeline.providers").joinpath("prices.json").read_text("utf-8")
         prices = {**_parse(json.loads(shipped), "shipped", "the shipped table"), **fetched}
         if override_file is None:
-            return cls(MappingProxyType(prices))
+            return cls(MappingProxyType(prices), frozenset(free))
         try:
             text = override_file.read_text("utf-8")
             overrides = _parse(json.loads(text), "file", override_file.name)
@@ -104,7 +112,7 @@ class PriceTable:
                 code="prices_invalid",
                 next_action="Give it the form of scene_pipeline/providers/prices.json.",
             ) from error
-        return cls(MappingProxyType({**prices, **overrides}))
+        return cls(MappingProxyType({**prices, **overrides}), frozenset(free))
 
     def estimate(
         self, provider: str, endpoint: str, width: int, height: int, images: int = 1
@@ -115,22 +123,22 @@ class PriceTable:
         models' pages), for each picture. Models billed by compute time cannot be priced before.
 
         Args:
-            provider: Name of the provider; the offline one is free.
+            provider: Name of the provider.
             endpoint: The provider's name of the model.
             width: Pixels.
             height: Pixels.
             images: Number of pictures.
         """
-        if provider in _FREE_PROVIDERS:
-            return Estimate(0, "image", Decimal(0), is_known=True)
+        if provider in self.free:
+            return Estimate(0, None, None, is_known=True)
         price = self.prices.get((provider, endpoint))
         if price is None:
             return Estimate(0, None, None, is_known=False)
         if price.unit == "second":
-            return Estimate(0, price.unit, price.unit_price, is_known=False)
+            return Estimate(0, price.unit, price.unit_price, is_known=False, as_of=price.as_of)
         units = images if price.unit == "image" else images * _megapixels(width, height)
         amount = metered_cost_micros(units, price.unit_price)
-        return Estimate(amount, price.unit, price.unit_price, is_known=True)
+        return Estimate(amount, price.unit, price.unit_price, is_known=True, as_of=price.as_of)
 
 
 def metered_cost_micros(billable_units: float, unit_price: Decimal) -> int:
@@ -169,7 +177,8 @@ def _parse(
             if unit not in get_args(PriceUnit) or not is_usable:
                 message = f"{endpoint} has no usable price"
                 raise ValueError(message)
+            read_on = date.fromisoformat(entry["as_of"]) if "as_of" in entry else as_of
             prices[provider, endpoint] = Price(
-                unit_price, cast("PriceUnit", unit), as_of, layer, source
+                unit_price, cast("PriceUnit", unit), read_on, layer, source
             )
     return prices

@@ -9,7 +9,8 @@ A scene with a problem is set aside with its reason, and the others go on. What 
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from scene_pipeline.errors import DocumentError, Problem, UsageError
@@ -25,6 +26,7 @@ from scene_pipeline.scenes.fields import (
 from scene_pipeline.scenes.identity import project_key_problem, scene_id_problem
 from scene_pipeline.scenes.json_text import kind_of, member_path, parse_document
 from scene_pipeline.scenes.problems import document_problems, scene_problems
+from scene_pipeline.scenes.references import KnownPicture
 from scene_pipeline.scenes.sizes import parse_size
 
 __all__ = [
@@ -83,6 +85,20 @@ class ProjectDocument:
     """Why the other scenes are set aside; every one carries its `scene_id`."""
     notices: tuple[Problem, ...]
     """Doubtful, yet no reason to set a scene aside: names of characters that nobody describes."""
+    pictures: Mapping[str, KnownPicture] = field(default_factory=lambda: MappingProxyType({}))
+    """What is known of the pictures that it names, by name; the document itself does not say it."""
+
+    @property
+    def named_pictures(self) -> tuple[str, ...]:
+        """Every reference that stands anywhere in it, once."""
+        named = [*self.references]
+        for character in self.characters:
+            named += character.references
+        for scene in self.scenes:
+            named += scene.references
+            for character in scene.own_characters:
+                named += character.references
+        return tuple(dict.fromkeys(named))
 
 
 @dataclass(frozen=True, slots=True)

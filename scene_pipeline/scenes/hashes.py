@@ -42,6 +42,7 @@ def content_hash(
     references: Sequence[str],
     size: ImageSize,
     expansion_version: int,
+    reference_digests: Sequence[str | None] = (),
 ) -> str:
     """Hash what changes the picture's content; a difference makes a frame stale.
 
@@ -51,10 +52,15 @@ def content_hash(
         references: In the order in which they are used.
         size: Of the frame.
         expansion_version: `scenes.prompts.EXPANSION_VERSION`.
+        reference_digests: The sha256 of every reference, in its order; None where its bytes were
+            never seen.
     """
+    # Left out while none is known, so that the hashes of old rows still hold.
+    digests = {"reference_digests": list(reference_digests)} if any(reference_digests) else {}
     return _digest(
         "content",
         {
+            **digests,
             "prompt": expanded_prompt,
             "negative_prompt": negative_prompt or None,
             "references": list(references),

@@ -82,6 +82,8 @@ class ResolvedRequest:
     """What the document asks for: content, where `width` and `height` are what is sent."""
     document_references: tuple[str, ...]
     """The document's: content, where `references` are what counts for the request."""
+    document_digests: tuple[str | None, ...]
+    """The sha256 of each of them; None where its bytes were never seen."""
     character_names: tuple[str, ...]
     """Who is in the picture, as far as the document describes them."""
     content_hash: str
@@ -110,7 +112,14 @@ class ResolvedRequest:
             output_format=self.output_format,
             arguments=self.arguments,
             image_count=self.image_count,
+            reference_digests=self._known_digests(),
         )
+
+    def _known_digests(self) -> tuple[str, ...]:
+        """What is sent along, as far as it is settled before: the document's own pictures."""
+        known = tuple(digest for digest in self.document_digests if digest is not None)
+        is_settled = len(known) == len(self.references) == len(self.document_references)
+        return known if is_settled and self.references == self.document_references else ()
 
 
 def resolve_request(
@@ -141,6 +150,8 @@ def resolve_request(
     document_size = _merged(levels[1:]).image_size or parse_size(defaults.image_size)
     size = given.image_size or document_size
     suffix = (overrides.prompt_suffix or "").strip()
+    pictures = (document.pictures.get(name) for name in expanded.references)
+    digests = tuple(picture.sha256 if picture else None for picture in pictures)
     return ResolvedRequest(
         provider=provider,
         endpoint=_named_model(provider, levels) or defaults.models[provider],
@@ -160,6 +171,7 @@ def resolve_request(
         references=(expanded.references if overrides.references is None else overrides.references),
         document_size=document_size,
         document_references=expanded.references,
+        document_digests=digests,
         character_names=tuple(character.name for character in sent.characters),
         content_hash=content_hash(
             expanded_prompt=expanded.text,
@@ -167,6 +179,7 @@ def resolve_request(
             references=expanded.references,
             size=document_size,
             expansion_version=EXPANSION_VERSION,
+            reference_digests=digests,
         ),
         explicit_parameters=_explicit_parameters(given, overrides),
     )

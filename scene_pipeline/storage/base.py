@@ -6,9 +6,9 @@ object is immutable: a new version is a new key, and `put` never overwrites othe
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 IMMUTABLE_CACHE_CONTROL = "public, max-age=31536000, immutable"
 """Right for content-named keys only: their bytes can never change."""
@@ -164,4 +164,23 @@ class ObjectStore(Protocol):
 
     def close(self) -> None:
         """Release connections; the store is not used afterwards."""
+        ...
+
+
+@runtime_checkable
+class KeepsUnfinishedUploads(Protocol):
+    """A store in which the parts of uploads that died stay, and are paid for, until told to go."""
+
+    def abort_unfinished_uploads(self, *, older_than: timedelta) -> int:
+        """Give up the uploads of ours that were begun longer ago than this, and never finished.
+
+        Args:
+            older_than: Longer than any upload takes; younger ones may still be going on.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            StorageError: As of `ObjectStore`; "storage_unsupported" where the server lists none.
+        """
         ...

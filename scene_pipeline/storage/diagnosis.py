@@ -5,38 +5,27 @@ not belong here: how findings are shown.
 """
 
 import hashlib
-import json
 import secrets
 import shutil
 from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
 
-from scene_pipeline.egress import tls_context
 from scene_pipeline.errors import StorageError
 from scene_pipeline.findings import Finding
 from scene_pipeline.scenes.identity import DOCTOR_PREFIX
 from scene_pipeline.settings import Settings
+from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.base import ObjectStore
+from scene_pipeline.storage.bucket_diagnosis import bucket_findings, opening_cure
+from scene_pipeline.storage.gcs import GcsStore
 from scene_pipeline.storage.local import LocalStore
 from scene_pipeline.storage.memory import MemoryStore
 from scene_pipeline.storage.s3 import S3Store
-from scene_pipeline.storage.s3_client import proxy_for
+from scene_pipeline.storage.served import ServedStore
 
 LOW_SPACE_BYTES = 1024**3
 """About 500 frames; less than this is worth a word."""
-PUBLIC_READ_SECONDS = 10.0
 
 
 def diagnose_storage(store: ObjectStore, settings: Settings) -> list[Finding]:
@@ -62,18 +51,6 @@ def diagnose_storage(store: ObjectStore, settings: Settings) -> list[Finding]:
     return findings
 
 
-def public_read_policy(bucket: str, prefix: str) -> str:
-    """The bucket policy that lets everybody read the objects, as JSON."""
-    statement = {
-        "Sid": "PublicReadOfFrames",
-        "Effect": "Allow",
-        "Principal": "*",
-        "Action": "s3:GetObject",
-        "Resource": f"arn:aws:s3:::{bucket}/{prefix}*",
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
-
-
 def _probes_of(store: ObjectStore, settings: Settings, key: str, data: bytes) -> Iterator[Finding]:
     try:
         is_same = store.read(key) == data
@@ -87,6 +64,8 @@ def _probes_of(store: ObjectStore, settings: Settings, key: str, data: bytes) ->
     yield _overwriting(store, key, data)
     if not isinstance(store, MemoryStore):
         yield _public_read(store, settings, key, data)
+    if isinstance(store, S3Store | GcsStore):
+        yield from bucket_findings(store, AnonymousReader(settings), key, data)
 
 
 def _content_type(store: ObjectStore, key: str) -> Finding:
@@ -117,31 +96,33 @@ def _overwriting(store: ObjectStore, key: str, data: bytes) -> Finding:
             "Other bytes under the same key were accepted.",
             "Do not let two programs write to this store.",
         )
-    how = store.create_only() if isinstance(store, S3Store) else "honoured"
+    how = store.create_only() if isinstance(store, S3Store | GcsStore) else "honoured"
     if how == "honoured":
         return Finding("storage create-only", True, "An object is never overwritten.")
     return Finding(
         "storage create-only",
         True,
-        f"`If-None-Match: *` is {how} by this server; objects are looked for before each write.",
+        f"Create-only writes are {how} by this server; objects are looked for before each write.",
         "Nothing must be done while one installation writes to this bucket.",
     )
 
 
 def _public_read(store: ObjectStore, settings: Settings, key: str, data: bytes) -> Finding:
     url = store.url(key)
-    seen = _read_like_anybody(settings, url, len(data))
+    if isinstance(store, S3Store | GcsStore | ServedStore) and store.permanent_mode == "gateway":
+        return Finding(
+            "storage public address",
+            True,
+            f"Documents get addresses at {_origin(url)}, which redirect to signed ones.",
+            "`scene-pipeline up` redirects; until then the URLs in the documents do not open.",
+        )
+    seen = AnonymousReader(settings).read(url, len(data))
     if seen == data:
         return Finding("storage public address", True, f"Everybody can read {_origin(url)}.")
     what = seen if isinstance(seen, str) else "it shows other bytes"
-    if isinstance(store, S3Store):
-        policy = public_read_policy(store.bucket, store.prefix)
-        cure = (
-            "Set S3_PUBLIC_BASE_URL to an address that shows the bucket, or let everybody read "
-            f"it by this bucket policy (and allow public policies for the bucket):\n{policy}"
-        )
+    if isinstance(store, S3Store | GcsStore):
         detail = f"{_origin(url)} does not show objects to everybody: {what}."
-        return Finding("storage public address", False, detail, cure)
+        return Finding("storage public address", False, detail, opening_cure(store))
     # The frame server is not running most of the time, and that is no fault.
     return Finding(
         "storage public address",
@@ -149,31 +130,6 @@ def _public_read(store: ObjectStore, settings: Settings, key: str, data: bytes) 
         f"The frame server does not answer at {_origin(url)} now: {what}.",
         "`scene-pipeline up` starts it; until then the URLs in the documents do not open.",
     )
-
-
-def _read_like_anybody(settings: Settings, url: str, size_bytes: int) -> bytes | str:
-    """The bytes that an anonymous reader gets, or why there are none."""
-    opener = OpenerDirector()
-    proxy = proxy_for(settings, url)
-    for handler in (
-        ProxyHandler({"http": proxy, "https": proxy} if proxy else {}),
-        HTTPHandler(),
-        HTTPSHandler(context=tls_context(settings.ssl_cert_file)),
-        HTTPDefaultErrorHandler(),
-        HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    try:
-        with opener.open(Request(url), timeout=PUBLIC_READ_SECONDS) as answer:  # noqa: S310 (http and https handlers only)
-            body: bytes = answer.read(size_bytes + 1)
-            return body
-    except HTTPError as error:
-        error.close()
-        return f"it answers with status {error.code}"
-    except URLError as error:
-        return f"no connection ({type(error.reason).__name__})"
-    except (OSError, HTTPException) as error:
-        return f"no answer ({type(error).__name__})"
 
 
 def _delete(store: ObjectStore, key: str) -> Finding:

@@ -6,10 +6,14 @@ what an error means to the reader (`storage.local`). Everything here raises `OSE
 
 import errno
 import fcntl
+import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from io import BufferedWriter
 from pathlib import Path
+from typing import Self
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
@@ -17,11 +21,66 @@ _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a new file and wait until the disk has it."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
+    with _new_file(path, 0o644) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+class UnfinishedFile:
+    """A new file without its final name, in a folder that is there; gone when the block ends.
+
+    Args:
+        folder: In the file system where it will have its name.
+        mode: Permissions, less the umask.
+    """
+
+    def __init__(self, folder: Path, *, mode: int = 0o644) -> None:
+        self.path = folder / f"{secrets.token_hex(16)}.part"
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        self._file = _new_file(self.path, mode)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was written so far."""
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Add bytes."""
+        self._file.write(data)
+        self._digest.update(data)
+        self.size_bytes += len(data)
+
+    def flush(self) -> None:
+        """Wait until the disk has all of it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def discard(self) -> None:
+        """Close it and take this name away; one that it was given meanwhile stays."""
+        try:
+            self._file.close()
+        finally:
+            self.path.unlink(missing_ok=True)
+
+
+def _new_file(path: Path, mode: int) -> BufferedWriter:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, mode), "wb")
+
+
+def pieces_of(path: Path, size_bytes: int) -> Iterator[bytes]:
+    """Read a file piece by piece."""
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(size_bytes):
+            yield piece
 
 
 def name_once(unfinished: Path, target: Path, lock_file: Path) -> bool:

@@ -9,9 +9,11 @@ a key becomes a path on disk and a part of a URL, and one unsound caller is enou
 
 import hashlib
 import re
+from pathlib import Path
 
 from scene_pipeline.errors import StorageError
 from scene_pipeline.scenes.identity import is_storage_key
+from scene_pipeline.storage.files import pieces_of
 
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
 """What `put` and `read` take: they hold one object in memory, and this bounds that memory."""
@@ -52,6 +54,7 @@ INLINE_TYPES = frozenset(
 """What a browser may show in place. Everything else is offered as a download, by every store and by
 our own server: HTML and SVG run scripts in the reader's browser."""
 
+_CHUNK_BYTES = 1024 * 1024
 _HIDDEN_PART = re.compile(r"(^|/)\.")
 _CONTENT_NAMED = re.compile(r"_([0-9a-f]{16,64})\.[a-z0-9]{2,7}")
 
@@ -88,22 +91,55 @@ def check_object(key: str, data: bytes, content_type: str, sha256: str) -> None:
     check_key(key)
     check_size(key, len(data))
     if hashlib.sha256(data).hexdigest() != sha256:
-        message = f"The bytes for {key} do not have the sha256 that was announced."
-        raise StorageError(message, code="checksum_mismatch")
+        raise other_digest(key)
+    check_type(key, content_type)
+
+
+def check_file(
+    key: str, path: Path, content_type: str, sha256: str, *, max_bytes: int = MAX_FILE_BYTES
+) -> int:
+    """Check a file as `check_object` does bytes, one chunk of it in memory at a time.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        StorageError: As for `check_object`, and code "file_unreadable".
+    """
+    check_type(check_key(key), content_type)
+    digest = hashlib.sha256()
+    try:
+        size_bytes = path.stat().st_size
+        check_size(key, size_bytes, max_bytes)
+        for piece in pieces_of(path, _CHUNK_BYTES):
+            digest.update(piece)
+    except OSError as error:
+        raise unreadable_file(path, error) from error
+    if digest.hexdigest() != sha256:
+        raise other_digest(key)
+    return size_bytes
+
+
+def check_type(key: str, content_type: str) -> None:
+    """Refuse a type that the key's extension does not stand for.
+
+    Raises:
+        StorageError: code "content_type_mismatch".
+    """
     expected = content_type_of(key)
     if content_type != expected:
         message = f"{key} stands for {expected}, not for {content_type[:80]}."
         raise StorageError(message, code="content_type_mismatch")
 
 
-def check_size(key: str, size_bytes: int) -> None:
-    """Refuse an object that must not be held in memory.
+def check_size(key: str, size_bytes: int, max_bytes: int = MAX_OBJECT_BYTES) -> None:
+    """Refuse an object that must not be held in memory, or is beyond another bound.
 
     Raises:
         StorageError: code "object_too_large".
     """
-    if size_bytes > MAX_OBJECT_BYTES:
-        message = f"{key} has {size_bytes} bytes; at most {MAX_OBJECT_BYTES} are stored."
+    if size_bytes > max_bytes:
+        message = f"{key} has {size_bytes} bytes; at most {max_bytes} are stored."
         raise StorageError(message, code="object_too_large")
 
 
@@ -127,6 +163,18 @@ def missing_object(key: str) -> StorageError:
     return StorageError(f"{key} is not in the object store.", code="object_missing")
 
 
+def other_digest(key: str) -> StorageError:
+    """The error of bytes that are not those that were announced."""
+    message = f"The bytes for {key} do not have the sha256 that was announced."
+    return StorageError(message, code="checksum_mismatch")
+
+
+def unreadable_file(path: Path, error: OSError) -> StorageError:
+    """The error of a file that was to be stored and cannot be read."""
+    message = f"{path.name} cannot be read: {error.strerror}."
+    return StorageError(message, code="file_unreadable", next_action="Look at that file.")
+
+
 def foreign_object(key: str) -> StorageError:
     """The error of writing where other bytes already are; objects are immutable."""
     message = f"{key} already holds other bytes; stored objects are never overwritten."
@@ -135,3 +183,18 @@ def foreign_object(key: str) -> StorageError:
         code="object_exists",
         next_action="Report this: keys carry the content's digest, so it should never happen.",
     )
+
+
+def taken_key(key: str) -> StorageError:
+    """The error of an upload onto an object that is there, whatever its bytes."""
+    return StorageError(
+        f"{key} is taken: an upload never writes over an object.",
+        code="object_exists",
+        next_action="Ask for another upload.",
+    )
+
+
+def corrupted_object(key: str) -> StorageError:
+    """The error of an object whose bytes are not those of its digest."""
+    message = f"{key} came back with other bytes than its own digest says."
+    return StorageError(message, code="storage_corrupted", retryable=True)

@@ -12,56 +12,74 @@ digest from the bytes, so nothing can disagree with the file.
 import errno
 import hashlib
 import os
-import secrets
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from scene_pipeline.errors import StorageError
-from scene_pipeline.storage.base import StoredObject, UrlMode
+from scene_pipeline.storage.base import StoredObject
 from scene_pipeline.storage.files import (
+    UnfinishedFile,
     flush_folder,
     make_folders,
     name_once,
+    pieces_of,
     walk_files,
-    write_whole,
 )
 from scene_pipeline.storage.keys import (
+    MAX_FILE_BYTES,
     check_key,
     check_object,
     check_prefix,
     check_size,
+    check_type,
+    content_digest_in,
     content_type_of,
+    corrupted_object,
     foreign_object,
     missing_object,
+    other_digest,
+    taken_key,
+    unreadable_file,
 )
+from scene_pipeline.storage.local_errors import explained
+from scene_pipeline.storage.served import Incoming, ServedFacts, ServedMode, ServedStore
+from scene_pipeline.storage.signing import Signer
+from scene_pipeline.storage.uploads import LocalUpload
 
 INCOMING = ".incoming"
 """Folder of unfinished files; no key can name it."""
 LEFTOVER_AGE_SECONDS = 24 * 3600.0
-"""An upload takes seconds, so what is older than a day belongs to a process that died."""
-FRAMES_PATH = "/frames/"
-"""Where the frame server shows the store's keys, below the public URL."""
+"""An upload takes at most an hour, so what is older than a day belongs to a process that died."""
 
 _CHUNK_BYTES = 1024 * 1024
-_OTHER_THINGS = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
+_SERVED_BYTES = 256 * 1024
+"""What is in memory per reader of our server."""
 
 
-class LocalStore:
+class LocalStore(ServedStore):
     """Objects as files below a directory.
 
     Args:
         directory: Made when first written to. A symbolic link here is followed; one further down
             that leads out of it is not.
-        public_base_url: Address at which `scene_pipeline.api` serves this directory, without a
-            trailing slash.
+        public_base_url: Address at which `scene_pipeline.api` serves this directory.
+        permanent: See `ServedStore`.
+        signer: See `ServedStore`.
     """
 
-    def __init__(self, directory: Path, public_base_url: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        public_base_url: str,
+        *,
+        permanent: ServedMode = "public",
+        signer: Signer | None = None,
+    ) -> None:
+        super().__init__(public_base_url, permanent=permanent, signer=signer)
         self._root = directory.absolute()
-        self._public_base_url = public_base_url.rstrip("/")
         self._is_prepared = False
 
     @property
@@ -77,33 +95,41 @@ class LocalStore:
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str) -> StoredObject:
         """See `ObjectStore.put`."""
         check_object(key, data, content_type, sha256)
-        facts = StoredObject(
-            key=key, size_bytes=len(data), content_type=content_type, sha256=sha256
-        )
-        with self._explained(key):
-            self._prepare()
-            target = self._path(key)
-            made = make_folders(target.parent, self._root)
-            # Asked again after the folders exist, since a link may stand where one was expected.
-            target = self._path(key)
-            unfinished = self._root / INCOMING / f"{secrets.token_hex(16)}.part"
-            try:
-                write_whole(unfinished, data)
-                is_ours = name_once(unfinished, target, self._root / INCOMING / "lock")
-            finally:
-                unfinished.unlink(missing_ok=True)
-            for folder in (target.parent, *made):
-                flush_folder(folder)
-            if not is_ours and not _is_plain_file(target):
-                raise FileExistsError(errno.EEXIST, "not a file")
-        if not is_ours and self.read(key) != data:
-            raise foreign_object(key)
-        return facts
+        with self._explained(key), self._unfinished() as file:
+            file.write(data)
+            return self._keep_or_find(key, file)
+
+    def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:
+        """See `ObjectStore.put_file`."""
+        check_type(check_key(key), content_type)
+        try:
+            check_size(key, path.stat().st_size, MAX_FILE_BYTES)
+            pieces = pieces_of(path, _CHUNK_BYTES)
+            first = next(pieces, b"")
+        except OSError as error:
+            raise unreadable_file(path, error) from error
+        with self._explained(key), self._unfinished() as file:
+            file.write(first)
+            for piece in pieces:
+                file.write(piece)
+            if file.sha256 != sha256:
+                raise other_digest(key)
+            return self._keep_or_find(key, file)
 
     def read(self, key: str) -> bytes:
         """See `ObjectStore.read`."""
         with self._explained(key):
-            return b"".join(self._chunks(key))
+            return b"".join(self._chunks(key, check=check_size))
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """See `ObjectStore.open`; the digest is the one that the key carries, where it does."""
+        digest = hashlib.sha256()
+        with self._explained(key):
+            for chunk in self._chunks(key):
+                digest.update(chunk)
+                yield chunk
+        if not digest.hexdigest().startswith(content_digest_in(key) or ""):
+            raise corrupted_object(key)
 
     def head(self, key: str) -> StoredObject | None:
         """See `ObjectStore.head`.
@@ -121,12 +147,7 @@ class LocalStore:
             if error.error_code == "object_missing":
                 return None
             raise
-        return StoredObject(
-            key=key,
-            size_bytes=size_bytes,
-            content_type=content_type_of(key),
-            sha256=digest.hexdigest(),
-        )
+        return _stored(key, size_bytes, digest.hexdigest())
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
@@ -141,16 +162,7 @@ class LocalStore:
         check_prefix(prefix)
         with self._explained(prefix):
             for found_key, size_bytes in walk_files(self._root, prefix):
-                yield StoredObject(
-                    key=found_key,
-                    size_bytes=size_bytes,
-                    content_type=content_type_of(found_key),
-                    sha256=None,
-                )
-
-    def url(self, key: str, mode: UrlMode = "public") -> str:  # noqa: ARG002 (one kind of address)
-        """See `ObjectStore.url`; the frame server shows every object, so all modes are equal."""
-        return f"{self._public_base_url}{FRAMES_PATH}{check_key(key)}"
+                yield _stored(found_key, size_bytes, None)
 
     def close(self) -> None:
         """Nothing is held open between calls."""
@@ -167,6 +179,55 @@ class LocalStore:
                 raise missing_object(key)
             return path
 
+    def served(self, key: str) -> ServedFacts:
+        """See `ServedStore.served`."""
+        path = self.locate(key)
+        with self._explained(key):
+            facts = path.stat()
+        return ServedFacts(facts.st_size, f"{facts.st_mtime_ns:x}-{facts.st_size:x}")
+
+    def part(self, key: str, first: int, size_bytes: int) -> Iterator[bytes]:
+        """See `ServedStore.part`; the file stays open while the reader takes its time."""
+        with self._explained(key):
+            yield from self._chunks(key, first=first, size_bytes=size_bytes, step=_SERVED_BYTES)
+
+    def receive(self, key: str) -> Incoming:
+        """See `ServedStore.receive`."""
+        with self._explained(key):
+            if os.path.lexists(self._path(key)):
+                raise taken_key(key)
+            return LocalUpload(key, self._unfinished(), self._keep, self._explained)
+
+    def _unfinished(self) -> UnfinishedFile:
+        self._prepare()
+        return UnfinishedFile(self._root / INCOMING)
+
+    def _keep_or_find(self, key: str, file: UnfinishedFile) -> StoredObject:
+        """Name a file that is written; a repetition of the same bytes is a success."""
+        kept = self._keep(key, file)
+        if kept is not None:
+            return kept
+        found = self.head(key)
+        if found is None or found.sha256 != file.sha256:
+            raise foreign_object(key)
+        return found
+
+    def _keep(self, key: str, file: UnfinishedFile) -> StoredObject | None:
+        """Name a file that is written, for good; None where the name is taken."""
+        file.flush()
+        target = self._path(key)
+        made = make_folders(target.parent, self._root)
+        # Asked again after the folders exist, since a link may stand where one was expected.
+        target = self._path(key)
+        is_ours = name_once(file.path, target, self._root / INCOMING / "lock")
+        for folder in (target.parent, *made):
+            flush_folder(folder)
+        if is_ours:
+            return _stored(key, file.size_bytes, file.sha256)
+        if not _is_plain_file(target):
+            raise FileExistsError(errno.EEXIST, "not a file")
+        return None
+
     def _path(self, key: str) -> Path:
         path = self._root / check_key(key)
         root = self._root.resolve()
@@ -174,7 +235,15 @@ class LocalStore:
             raise StorageError(f"{key} leads out of {self._root}.", code="key_invalid")
         return path
 
-    def _chunks(self, key: str) -> Iterator[bytes]:
+    def _chunks(
+        self,
+        key: str,
+        *,
+        first: int = 0,
+        size_bytes: int | None = None,
+        step: int = _CHUNK_BYTES,
+        check: Callable[[str, int], None] | None = None,
+    ) -> Iterator[bytes]:
         # O_NONBLOCK: a named pipe in the tree must not hold a reader up.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         descriptor = os.open(self._path(key), flags)
@@ -182,8 +251,11 @@ class LocalStore:
             facts = os.fstat(descriptor)
             if not stat.S_ISREG(facts.st_mode):
                 raise missing_object(key)
-            check_size(key, facts.st_size)
-            while chunk := os.read(descriptor, _CHUNK_BYTES):
+            if check is not None:
+                check(key, facts.st_size)
+            end = facts.st_size if size_bytes is None else first + size_bytes
+            while chunk := os.pread(descriptor, min(step, end - first), first):
+                first += len(chunk)
                 yield chunk
         finally:
             os.close(descriptor)
@@ -201,32 +273,15 @@ class LocalStore:
                     Path(entry.path).unlink()
         self._is_prepared = True
 
-    @contextmanager
-    def _explained(self, key: str) -> Iterator[None]:
-        """Turn the operating system's refusals into this package's errors."""
-        try:
-            yield
-        except FileNotFoundError as error:
-            raise missing_object(key) from error
-        except OSError as error:
-            raise _refusal(key, self._root, error) from error
+    def _explained(self, key: str) -> AbstractContextManager[None]:
+        return explained(key, self._root)
+
+
+def _stored(key: str, size_bytes: int, sha256: str | None) -> StoredObject:
+    return StoredObject(
+        key=key, size_bytes=size_bytes, content_type=content_type_of(key), sha256=sha256
+    )
 
 
 def _is_plain_file(path: Path) -> bool:
     return stat.S_ISREG(path.lstat().st_mode)
-
-
-def _refusal(key: str, root: Path, error: OSError) -> StorageError:
-    if error.errno in _OTHER_THINGS:
-        message = f"{key} cannot be stored in {root}: something else stands at that path."
-        return StorageError(message, code="key_invalid")
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        message = f"The disk of {root} is full, so {key} was not stored."
-        action = "Free some space there, or name another directory in SCENE_PIPELINE_STORAGE."
-        return StorageError(message, code="storage_full", next_action=action)
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        message = f"{root} does not allow this process to read or write {key}."
-        action = f"Give this user access to {root}, or name another in SCENE_PIPELINE_STORAGE."
-        return StorageError(message, code="storage_denied", next_action=action)
-    reason = os.strerror(error.errno) if error.errno else "the operating system gave no reason"
-    return StorageError(f"{key} failed in {root}: {reason}.", retryable=error.errno == errno.EIO)

@@ -1,46 +1,53 @@
 """Objects in an S3 bucket, at AWS or any server that speaks its protocol.
 
-Belongs here: what is asked of the bucket, and in which order. Does not belong here: how the client
-is built (`storage.s3_client`) and what its errors mean (`storage.s3_errors`).
+Belongs here: what is asked of the bucket, and in which order. Does not belong here: how bytes are
+read (`storage.s3_reading`), sent (`storage.s3_sending`) and once only (`storage.create_once`), what
+is signed (`storage.s3_signing`), how the client is built (`storage.s3_client`) and what its errors
+mean (`storage.s3_errors`).
 
-Mode of operation: a PUT carries `Content-MD5` (the check that servers of every make enforce), the
-sha256 as metadata and `If-None-Match: *`, which makes it create-only. Servers that ignore that
-header are found out once and asked by HEAD beforehand; there two writers of the same key at the
-same instant are told apart only by the read-back. Then the object is read back and compared. Up to
-25 MB the read-back is a GET: as many requests as a HEAD, proof of the bytes instead of their
-description, and at AWS's prices under a hundredth of a cent for a frame that cost more to make.
+Up to 25 MB an object is read back by a GET after it was written: as many requests as a HEAD, proof
+of the bytes instead of their description, and at AWS's prices under a hundredth of a cent for a
+frame that cost more to make.
 """
 
-import hashlib
-import threading
-from base64 import b64encode
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from scene_pipeline.errors import StorageError
-from scene_pipeline.scenes.identity import DOCTOR_PREFIX
-from scene_pipeline.storage.base import IMMUTABLE_CACHE_CONTROL, StoredObject, UrlMode
+from scene_pipeline.storage.addresses import BucketAddresses
+from scene_pipeline.storage.anonymous import AnonymousReader
+from scene_pipeline.storage.base import (
+    IMMUTABLE_CACHE_CONTROL,
+    SIGNED_URL_SECONDS,
+    UPLOAD_SECONDS,
+    PermanentMode,
+    PresignedUpload,
+    StoredObject,
+    UrlMode,
+)
+from scene_pipeline.storage.create_once import CreateOnly, create_once
+from scene_pipeline.storage.files import pieces_of
 from scene_pipeline.storage.keys import (
+    check_file,
     check_key,
     check_object,
     check_prefix,
-    check_size,
-    foreign_object,
-    missing_object,
+    unreadable_file,
 )
 from scene_pipeline.storage.s3_client import is_aws_endpoint
 from scene_pipeline.storage.s3_errors import explained
+from scene_pipeline.storage.s3_reading import S3Reader
+from scene_pipeline.storage.s3_sending import PART_BYTES, S3Sender
+from scene_pipeline.storage.s3_signing import S3Signer, UploadHabit
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
 
 READ_BACK_BYTES = 25 * 1024 * 1024
-SIGNED_URL_SECONDS = 3600
 
-CreateOnly = Literal["honoured", "ignored", "refused"]
-"""What a server makes of `If-None-Match: *`: "refused" servers answer it with an error."""
 Verification = Literal["read", "head"]
 
 
@@ -52,11 +59,14 @@ class S3Store:
         bucket: The bucket's name.
         prefix: Put before every key, without slashes at its ends; "" for none.
         public_base_url: Address that shows the bucket's root (S3_PUBLIC_BASE_URL), for a CDN or a
-            domain of one's own; the server's own address where left out.
+            domain of one's own.
+        server_url: Our own server's address, for the gateway.
+        permanent: What goes into documents; cdn where there is one, else public, if left out.
         acl: Canned ACL sent with each object; none by default, since buckets made after April 2023
             refuse them.
         cache_control: Header kept with each object; right only because keys are named for content.
         verification: "read" compares the bytes, "head" the size and the digest kept beside them.
+        reader: To find out what the server makes of uploads from outside.
     """
 
     def __init__(
@@ -66,21 +76,29 @@ class S3Store:
         *,
         prefix: str = "",
         public_base_url: str | None = None,
+        server_url: str | None = None,
+        permanent: PermanentMode | None = None,
         acl: str | None = None,
         cache_control: str = IMMUTABLE_CACHE_CONTROL,
         verification: Verification = "read",
+        reader: AnonymousReader | None = None,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._public_base_url = public_base_url.rstrip("/") if public_base_url else None
-        self._headers = {"CacheControl": cache_control, **({"ACL": acl} if acl else {})}
-        self._verification: Verification = verification
         self._endpoint_url = client.meta.endpoint_url
-        self._create_only: CreateOnly | None = (
-            "honoured" if is_aws_endpoint(self._endpoint_url) else None
+        self._read_back_bytes = READ_BACK_BYTES if verification == "read" else -1
+        self._addresses = BucketAddresses(
+            public=_bucket_url(self._endpoint_url, bucket),
+            prefix=self._prefix,
+            cdn=public_base_url.rstrip("/") if public_base_url else None,
+            server=server_url,
+            mode=permanent,
         )
-        self._probing = threading.Lock()
+        headers = {"CacheControl": cache_control, **({"ACL": acl} if acl else {})}
+        self._reader = S3Reader(client, bucket, self._prefix)
+        self._sender = S3Sender(client, bucket, self._prefix, headers)
+        self._signer = S3Signer(client, bucket, self._prefix, acl=acl, reader=reader)
 
     @property
     def bucket(self) -> str:
@@ -104,51 +122,51 @@ class S3Store:
         facts = StoredObject(
             key=key, size_bytes=len(data), content_type=content_type, sha256=sha256
         )
-        create_only = self.create_only()
-        if create_only != "honoured" and self.head(key) is not None:
-            self._expect_same(facts)
-            return facts
+        return create_once(
+            self,
+            facts,
+            lambda is_conditional: self._sender.send(
+                key, data, content_type, sha256, is_conditional=is_conditional
+            ),
+            create_only=self.create_only(),
+            read_back_bytes=self._read_back_bytes,
+        )
+
+    def put_file(self, key: str, path: Path, *, content_type: str, sha256: str) -> StoredObject:
+        """See `ObjectStore.put_file`; files above 8 MiB go in parts of that size."""
+        size_bytes = check_file(key, path, content_type, sha256)
         try:
-            self._send(key, data, content_type, sha256, is_conditional=create_only != "refused")
-        except StorageError as error:
-            if error.error_code != "object_exists":
-                raise
-            # A repetition of our own, or another worker's; both wrote what we want, or it is wrong.
-            self._expect_same(facts)
-            return facts
-        # Looked at twice, so that a fault on the way back does not condemn a sound object.
-        if not self._holds(facts) and not self._holds(facts):
-            self._give_up(key, is_ours=create_only == "honoured")
-        return facts
+            if size_bytes <= PART_BYTES:
+                data = path.read_bytes()
+                return self.put(key, data, content_type=content_type, sha256=sha256)
+            facts = StoredObject(key, size_bytes, content_type, sha256)
+            return create_once(
+                self,
+                facts,
+                lambda is_conditional: self._sender.send_parts(
+                    key,
+                    pieces_of(path, PART_BYTES),
+                    content_type,
+                    sha256,
+                    is_conditional=is_conditional,
+                ),
+                create_only=self._sender.create_only("parts"),
+                read_back_bytes=self._read_back_bytes,
+            )
+        except OSError as error:
+            raise unreadable_file(path, error) from error
 
     def read(self, key: str) -> bytes:
         """See `ObjectStore.read`; bytes that differ from the digest kept with them are refused."""
-        with explained(self._bucket, check_key(key)):
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
-            check_size(key, answer["ContentLength"])
-            with answer["Body"] as body:
-                data = body.read()
-        expected = _digest_kept_with(answer)
-        if expected is not None and hashlib.sha256(data).hexdigest() != expected:
-            message = f"{key} came back with other bytes than its own digest says."
-            raise StorageError(message, code="storage_corrupted", retryable=True)
-        return data
+        return self._reader.read(check_key(key))
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """See `ObjectStore.open`."""
+        return self._reader.chunks(check_key(key))
 
     def head(self, key: str) -> StoredObject | None:
         """See `ObjectStore.head`."""
-        try:
-            with explained(self._bucket, check_key(key)):
-                answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
-        except StorageError as error:
-            if error.error_code == "object_missing":
-                return None
-            raise
-        return StoredObject(
-            key=key,
-            size_bytes=answer["ContentLength"],
-            content_type=answer.get("ContentType"),
-            sha256=_digest_kept_with(answer),
-        )
+        return self._reader.head(check_key(key))
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
@@ -164,37 +182,45 @@ class S3Store:
 
         AWS lists in key order. Servers that keep folders (SeaweedFS) list "a/b" before "a-b".
         """
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + check_prefix(prefix)
-        )
-        with explained(self._bucket, prefix):
-            for page in pages:
-                for found in page.get("Contents", []):
-                    key = found["Key"].removeprefix(self._prefix)
-                    yield StoredObject(
-                        key=key, size_bytes=found["Size"], content_type=None, sha256=None
-                    )
+        return self._reader.list(check_prefix(prefix))
 
-    def url(self, key: str, mode: UrlMode = "public") -> str:
+    def url(self, key: str, mode: UrlMode | None = None) -> str:
         """See `ObjectStore.url`; "signed" lasts an hour, the others as long as the object."""
-        path = self._prefix + check_key(key)
+        return self.urls((key,), mode)[key]
+
+    def urls(
+        self,
+        keys: Iterable[str],
+        mode: UrlMode | None = None,
+        *,
+        expires_seconds: int = SIGNED_URL_SECONDS,
+    ) -> dict[str, str]:
+        """See `ObjectStore.urls`."""
         if mode == "signed":
-            return self._client.generate_presigned_url(
-                "get_object",
-                Params={"Bucket": self._bucket, "Key": path},
-                ExpiresIn=SIGNED_URL_SECONDS,
-            )
-        if self._public_base_url is not None:
-            return f"{self._public_base_url}/{path}"
-        endpoint = self._endpoint_url.rstrip("/")
-        # The certificate of AWS covers one label before its domain, so none with a dot in it.
-        if is_aws_endpoint(endpoint) and "." not in self._bucket:
-            return f"https://{self._bucket}.{urlsplit(endpoint).netloc}/{path}"
-        return f"{endpoint}/{self._bucket}/{path}"
+            return self._signer.urls(keys, expires_seconds)
+        return {key: self._addresses.permanent(key, mode) for key in keys}
+
+    def presign_upload(
+        self,
+        key: str,
+        *,
+        content_type: str,
+        max_bytes: int,
+        expires_seconds: int = UPLOAD_SECONDS,
+    ) -> PresignedUpload:
+        """See `ObjectStore.presign_upload`; the first one asks a foreign server what it takes."""
+        return self._signer.upload(
+            key, content_type=content_type, max_bytes=max_bytes, expires_seconds=expires_seconds
+        )
 
     def close(self) -> None:
         """See `ObjectStore.close`."""
         self._client.close()
+
+    @property
+    def permanent_mode(self) -> PermanentMode:
+        """What goes into documents."""
+        return self._addresses.permanent_mode
 
     def create_only(self) -> CreateOnly:
         """What the server makes of a create-only PUT; asked once, by one small object.
@@ -202,79 +228,38 @@ class S3Store:
         Raises:
             StorageError: The bucket could not be asked; it is asked again next time.
         """
-        with self._probing:
-            if self._create_only is None:
-                self._create_only = self._ask_create_only()
-            return self._create_only
+        return self._sender.create_only("whole")
 
-    def _ask_create_only(self) -> CreateOnly:
-        # The object stays, so that the next process gets its answer by one request and no DELETE
-        # permission is needed.
-        key = f"{DOCTOR_PREFIX}/create-only.txt"
+    def upload_habit(self) -> UploadHabit:
+        """What the server makes of uploads by POST; see `S3Signer.upload_habit`."""
+        return self._signer.upload_habit()
+
+    def abort_unfinished_uploads(self, *, older_than: timedelta) -> int:
+        """See `KeepsUnfinishedUploads`."""
+        return self._sender.abort_unfinished_uploads(older_than)
+
+    def removes_unfinished_uploads(self) -> bool:
+        """Whether the bucket itself gives up uploads that were never finished, by a rule.
+
+        Raises:
+            StorageError: The server does not tell.
+        """
         try:
-            for data in (b"first", b"second"):
-                digest = hashlib.sha256(data).hexdigest()
-                self._send(key, data, "text/plain", digest, is_conditional=True)
+            with explained(self._bucket, "lifecycle"):
+                answer = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
         except StorageError as error:
-            if error.error_code == "object_exists":
-                return "honoured"
-            if error.error_code == "storage_unsupported":
-                return "refused"
-            if error.error_code == "storage_denied":
-                # Credentials limited to other keys: the safe assumption is that it does not hold.
-                return "ignored"
-            raise
-        return "ignored"
-
-    def _send(
-        self, key: str, data: bytes, content_type: str, sha256: str, *, is_conditional: bool
-    ) -> None:
-        headers: dict[str, Any] = dict(self._headers)
-        if is_conditional:
-            headers["IfNoneMatch"] = "*"
-        with explained(self._bucket, key):
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._prefix + key,
-                Body=data,
-                ContentType=content_type,
-                ContentMD5=b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
-                Metadata={"sha256": sha256},
-                **headers,
-            )
-
-    def _expect_same(self, facts: StoredObject) -> None:
-        if not self._holds(facts):
-            raise foreign_object(facts.key)
-
-    def _holds(self, facts: StoredObject) -> bool:
-        """Whether the bucket holds these very bytes under this key."""
-        if self._verification == "head" or facts.size_bytes > READ_BACK_BYTES:
-            found = self.head(facts.key)
-            if found is None:
-                raise missing_object(facts.key)
-            if found.size_bytes != facts.size_bytes:
-                return False
-            if found.sha256 is not None:
-                return found.sha256 == facts.sha256
-        try:
-            return hashlib.sha256(self.read(facts.key)).hexdigest() == facts.sha256
-        except StorageError as error:
-            if error.error_code == "storage_corrupted":
+            if error.error_code == "object_missing":
                 return False
             raise
-
-    def _give_up(self, key: str, *, is_ours: bool) -> None:
-        """Our own PUT was accepted and other bytes came back."""
-        if not is_ours:
-            raise foreign_object(key)
-        # Nobody knows of this object yet, and left in place it would refuse every repetition.
-        self.delete(key)
-        message = f"{key} came back from S3 bucket {self._bucket} with other bytes than were sent."
-        raise StorageError(message, code="storage_corrupted", retryable=True)
+        return any(
+            rule["Status"] == "Enabled" and "AbortIncompleteMultipartUpload" in rule
+            for rule in answer.get("Rules", [])
+        )
 
 
-def _digest_kept_with(answer: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> str | None:
-    # Some servers give metadata names back with a capital.
-    kept = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-    return kept.get("sha256")
+def _bucket_url(endpoint_url: str, bucket: str) -> str:
+    endpoint = endpoint_url.rstrip("/")
+    # The certificate of AWS covers one label before its domain, so none with a dot in it.
+    if is_aws_endpoint(endpoint) and "." not in bucket:
+        return f"https://{bucket}.{urlsplit(endpoint).netloc}"
+    return f"{endpoint}/{bucket}"

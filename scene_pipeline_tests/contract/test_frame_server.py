@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scene_pipeline.api.server import bind_address, build_server, listen, running_instance
+from scene_pipeline.api.server import bind_address, listen, running_instance
 from scene_pipeline.errors import ConfigurationError
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.local import LocalStore
+from scene_pipeline_tests.standins.media_server import free_port, serving
 
 DATA = bytes(range(256)) * 400
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -33,13 +33,6 @@ def settings(home: Path, port: int, **overrides: object) -> Settings:
         "s3_bucket": None,
     }
     return load_settings(**(values | overrides))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +51,8 @@ def store(home: Path) -> LocalStore:
 def served(home: Path, store: LocalStore) -> Iterator[Settings]:
     assert store.head(KEY)
     given = settings(home, free_port())
-    host, port = bind_address(given)
-    server = build_server(given)
-    with listen(given, host, port) as listening:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield given
-        finally:
-            server.should_exit = True
-            thread.join(15)
-            assert not thread.is_alive()
+    with serving(given):
+        yield given
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +161,9 @@ def test_a_range_of_another_version_is_not_mixed_in(http: httpx.Client) -> None:
         ("a.jpg", "image/jpeg", True),
         ("a.webp", "image/webp", True),
         ("a.json", "application/json", False),
-        ("a.html", "application/octet-stream", False),
-        ("a.svg", "application/octet-stream", False),
+        ("a.html", "text/html", False),
+        ("a.svg", "image/svg+xml", False),
+        ("a.mp4", "video/mp4", True),
         ("a.xhtml", "application/octet-stream", False),
         ("a", "application/octet-stream", False),
     ],

@@ -1,6 +1,7 @@
 """The pool of sandboxed workers: one hostile picture costs itself and nothing else."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -15,12 +16,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scene_pipeline.errors import ImageError
-from scene_pipeline.media.images import WorkerLimits
+from scene_pipeline.errors import FileRefusedError, ImageError
+from scene_pipeline.media.images import DerivedForm, WorkerLimits
 from scene_pipeline.media.metadata import read_metadata
 from scene_pipeline.media.sheet_cells import SheetCell
 from scene_pipeline.media.workers import ImageWorkers
-from scene_pipeline_tests.standins import bad_worker
+from scene_pipeline_tests.standins import bad_worker, media_files
 from scene_pipeline_tests.standins.pictures import (
     draw_scene,
     encode,
@@ -235,7 +236,7 @@ def test_a_hanging_worker_ends_although_its_parent_was_killed() -> None:
     program = (
         "import os, threading, time; from scene_pipeline.media.images import WorkerLimits\n"
         "from scene_pipeline.media.workers import ImageWorkers\n"
-        f"pool = ImageWorkers(1, WorkerLimits(wall_seconds=0.5), worker_module={BAD_WORKER!r})\n"
+        f"pool = ImageWorkers(1, WorkerLimits(wall_seconds=2.0), worker_module={BAD_WORKER!r})\n"
         "print(pool.inspect(b'tell').notes[1], flush=True)\n"
         "threading.Thread(target=pool.inspect, args=(b'sleep',), daemon=True).start()\n"
         "time.sleep(0.2); os._exit(1)"
@@ -280,3 +281,93 @@ def test_a_large_picture_is_made_to_fit_and_always_to_the_same_bytes(
         assert max(image.size) <= 2048
         assert image.width > 2 * image.height
     assert workers.reduce(large, max_bytes=2**20) == reduced
+
+
+# ---- files of the library
+
+
+def test_a_file_is_recognised_and_described_in_a_worker(
+    workers: ImageWorkers, tmp_path: Path
+) -> None:
+    film = tmp_path / "picture.png"
+    film.write_bytes(media_files.mp4())
+    found = workers.inspect_file(film, media="video", allow_svg=False, max_image_bytes=1)
+    assert (found.media, found.mime_type, found.extension) == ("video", "video/mp4", "mp4")
+    assert (found.data, found.thumbnail, found.width) == (None, None, None)
+    assert found.size_bytes == film.stat().st_size
+    assert found.sha256 == hashlib.sha256(film.read_bytes()).hexdigest()
+
+
+def test_a_frame_that_comes_back_as_a_file_says_how_it_was_made(
+    workers: ImageWorkers, tmp_path: Path
+) -> None:
+    facts = {"prompt": "a keeper 霧", "seed": "5", "model": "fal-ai/x", "generation_id": "g-1"}
+    frame = workers.inspect(scene_file("PNG"), metadata=facts, embed=True)
+    path = tmp_path / "file"
+    path.write_bytes(frame.data)
+    found = workers.inspect_file(path, media="image", allow_svg=False, max_image_bytes=2**20)
+    assert (found.data, found.sha256, found.notes) == (None, frame.sha256, ())
+    assert (found.model, found.seed, found.generation_id) == ("fal-ai/x", 5, "g-1")
+    assert (found.width, found.height, found.thumbnail) == (320, 180, frame.thumbnail)
+
+
+def test_a_cleaned_file_comes_back_with_the_digest_of_what_is_to_be_stored(
+    workers: ImageWorkers, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(with_foreign_metadata("JPEG"))
+    found = workers.inspect_file(path, media="image", allow_svg=False, max_image_bytes=2**20)
+    assert found.data is not None
+    assert found.sha256 == hashlib.sha256(found.data).hexdigest()
+    assert found.size_bytes == len(found.data)
+    assert found.notes == ("metadata_stripped",)
+    path.write_bytes(found.data)
+    again = workers.inspect_file(path, media="image", allow_svg=False, max_image_bytes=2**20)
+    assert (again.data, again.sha256) == (None, found.sha256)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "file_not_allowed"),
+        (b"<html>", "file_not_allowed"),
+        (media_files.SVG, "file_not_allowed"),
+        (media_files.pdf(), "kind_mismatch"),
+        (media_files.mp4()[:-10], "truncated_file"),
+        (scene_file("JPEG")[:2000], "truncated_image"),
+        (scene_file("PNG") + bytes(2**20), "too_large"),
+        (png_bomb(), "bomb"),
+    ],
+)
+def test_a_refused_file_is_told_as_such_with_what_to_do(
+    workers: ImageWorkers, tmp_path: Path, data: bytes, code: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(FileRefusedError) as caught:
+        workers.inspect_file(path, media="image", allow_svg=False, max_image_bytes=2**20)
+    assert caught.value.error_code == code
+    assert caught.value.retryable == code.startswith("truncated")
+    assert "scene-pipeline run" not in caught.value.next_action
+
+
+def test_a_long_animation_is_decoded_within_the_limits_of_a_worker(
+    workers: ImageWorkers, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    first, *others = (draw_scene(seed, (640, 360)) for seed in range(60))
+    path.write_bytes(encode(first, "WEBP", save_all=True, append_images=others, method=0))
+    found = workers.inspect_file(path, media="image", allow_svg=False, max_image_bytes=2**24)
+    assert found.is_animated
+    assert found.data is None
+
+
+def test_derivatives_are_made_in_a_worker_and_always_the_same(workers: ImageWorkers) -> None:
+    data = scene_file("PNG")
+    forms: tuple[DerivedForm, ...] = ("thumbnail", "webp")
+    for form in forms:
+        made = workers.derive(data, form)
+        assert (made.content_type, made.width, made.height) == ("image/webp", 320, 180)
+        assert made == workers.derive(data, form)
+    with pytest.raises(ImageError):
+        workers.derive(media_files.SVG, "thumbnail")

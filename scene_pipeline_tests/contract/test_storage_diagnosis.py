@@ -16,12 +16,16 @@ from scene_pipeline.api.server import bind_address, build_server, listen
 from scene_pipeline.findings import Finding
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.base import ObjectStore
-from scene_pipeline.storage.diagnosis import diagnose_storage, public_read_policy
+from scene_pipeline.storage.bucket_diagnosis import leftovers_rule, public_read_policy
+from scene_pipeline.storage.diagnosis import diagnose_storage
 from scene_pipeline.storage.local import LocalStore
 from scene_pipeline.storage.memory import MemoryStore
 from scene_pipeline.storage.registry import build_store
+from scene_pipeline.storage.s3 import S3Store
 from scene_pipeline.storage.s3_client import build_s3_client
 from scene_pipeline_tests.standins.faulty_s3 import running_faulty_s3
+from scene_pipeline_tests.standins.gcs import running_gcs
+from scene_pipeline_tests.standins.rclone import Rclone
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
 
 
@@ -130,6 +134,70 @@ def test_a_private_bucket_gets_the_policy_that_would_open_it_and_then_is_sound(
     left = admin.list_objects_v2(Bucket=bucket, Prefix="films/doctor/probe-")
     assert left["KeyCount"] == 0
     admin.close()
+
+
+def test_a_private_bucket_behind_the_gateway_is_sound_where_signed_addresses_work(
+    seaweedfs: SeaweedFS, tmp_path: Path
+) -> None:
+    settings = seaweedfs.settings(
+        tmp_path, url_mode="gateway", public_url="https://films.example", storage_url="s3://frames"
+    )
+    found = diagnosed(build_store(settings), settings)
+    assert all(finding.is_ok for finding in found.values())
+    assert "https://films.example" in found["storage public address"].detail
+    assert found["storage signed address"].is_ok
+
+
+def test_a_rule_that_removes_unfinished_uploads_is_printed_and_then_noticed(
+    seaweedfs: SeaweedFS, tmp_path: Path
+) -> None:
+    settings = seaweedfs.settings(tmp_path, storage_url="s3://with-rule/films")
+    admin = build_s3_client(settings)
+    admin.create_bucket(Bucket="with-rule")
+    found = diagnosed(build_store(settings), settings)["storage unfinished uploads"]
+    rule = leftovers_rule("films/")
+    assert rule in (found.cure or "")
+    admin.put_bucket_lifecycle_configuration(
+        Bucket="with-rule", LifecycleConfiguration=json.loads(rule)
+    )
+    found = diagnosed(build_store(settings), settings)["storage unfinished uploads"]
+    assert found.cure is None
+    admin.close()
+
+
+def test_what_a_server_makes_of_uploads_is_found_out(
+    seaweedfs: SeaweedFS, rclone: Rclone, tmp_path: Path
+) -> None:
+    settings = seaweedfs.settings(tmp_path)
+    held = diagnosed(build_store(settings), settings)["storage uploads"]
+    assert "held to their type and size" in held.detail
+    settings = rclone.settings(tmp_path)
+    found = diagnosed(build_store(settings), settings)
+    assert "takes no forms" in found["storage uploads"].detail
+    assert "ignored" in found["storage create-only"].detail
+    assert found["storage signed address"].is_ok
+    assert not found["storage public address"].is_ok
+    store = build_store(settings)
+    assert isinstance(store, S3Store)
+    assert store.upload_habit() == "none"
+    upload = store.presign_upload("uploads/a.svg", content_type="image/svg+xml", max_bytes=10)
+    assert (upload.method, upload.is_size_enforced) == ("PUT", False)
+    assert upload.headers == {"Content-Type": "image/svg+xml", "Content-Disposition": "attachment"}
+    assert [one.key for one in store.list("doctor/") if "upload" in one.key] == []
+    store.close()
+
+
+def test_a_bucket_at_google_is_diagnosed_too(tmp_path: Path) -> None:
+    with running_gcs() as server:
+        settings = server.settings(tmp_path)
+        found = diagnosed(build_store(settings), settings)
+        address = found.pop("storage public address")
+        assert all(finding.is_ok for finding in found.values())
+        assert found["storage signed address"].cure is None
+        assert "403" in address.detail
+        assert "allUsers" in (address.cure or "")
+        keyless = server.settings(tmp_path, gcs_service_account_json=None)
+        assert not diagnosed(build_store(keyless), keyless)["storage write"].is_ok
 
 
 def test_a_policy_opens_reading_below_the_prefix_and_nothing_else() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from scene_pipeline.errors import StorageError
 from scene_pipeline.settings import load_settings
+from scene_pipeline.storage.keys import CONTENT_TYPES
 from scene_pipeline.storage.registry import build_store
 from scene_pipeline.storage.s3 import S3Store
 from scene_pipeline.storage.s3_client import build_s3_client
@@ -75,6 +76,24 @@ def test_a_put_carries_digest_type_and_cache_header_and_no_acl(
     assert sent["If-None-Match"] == "*"
     assert not [name for name in sent if name.lower() == "x-amz-acl"]
     assert "aws-chunked" not in sent.get("Content-Encoding", "")
+
+
+@pytest.mark.parametrize(
+    ("extension", "content_type", "disposition"),
+    [
+        ("svg", "image/svg+xml", "attachment"),
+        ("html", "text/html", "attachment"),
+        ("docx", CONTENT_TYPES["docx"], "attachment"),
+        ("mp4", "video/mp4", None),
+    ],
+)
+def test_what_could_run_scripts_is_offered_as_a_download(
+    server: FaultyS3, store: S3Store, extension: str, content_type: str, disposition: str | None
+) -> None:
+    key = f"assets/documents/asset_{secrets.token_hex(6)}.{extension}"
+    store.put(key, DATA, content_type=content_type, sha256=SHA256)
+    sent = next(h for h in server.headers if h.get("Content-Type") == content_type)
+    assert sent.get("Content-Disposition") == disposition
 
 
 def test_acl_and_cache_header_are_sent_when_configured(server: FaultyS3, tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ Dagster shows the `description` of a sensor, schedule or job, and never its docs
 import dagster as dg
 import pytest
 
-from scene_pipeline.defs.jobs import frames_job, storyboard_job
+from scene_pipeline.defs.jobs import frames_job, imports_job, storyboard_job
 from scene_pipeline.defs.schedules import SCHEDULES
 from scene_pipeline.defs.sensors import SENSORS
 from scene_pipeline.defs.upkeep import UPKEEP_JOBS
 
 SPENDERS = {"scene_changes", "regeneration_requests", "unfinished_generations", "frames"}
-JOBS = {job.name: job.description for job in (frames_job, storyboard_job)}
+JOBS = {job.name: job.description for job in (frames_job, storyboard_job, imports_job)}
 DESCRIBED = {
     **{sensor.name: sensor.description for sensor in SENSORS},
     **{schedule.name: schedule.description for schedule in SCHEDULES},

@@ -19,7 +19,15 @@ SCENES = 3
 """Of each project; plans and counts are the same with fifty."""
 CHANGED = 50
 STATEMENTS_PER_CHANGE = 20
-LARGE = {"projects", "scenes", "generations", "scene_images", "regeneration_requests", "alerts"}
+LARGE = {
+    "projects",
+    "scenes",
+    "generations",
+    "scene_images",
+    "regeneration_requests",
+    "asset_imports",
+    "alerts",
+}
 _ROWS = """
 INSERT INTO projects (id, key, master_json, revision, planned_revision)
     SELECT md5(n::text)::uuid, 'p' || n, %(document)s::jsonb, 1, 1
@@ -42,6 +50,9 @@ INSERT INTO storyboards (project_id, fingerprint, storage_path, storage_url, sha
     FROM projects;
 INSERT INTO regeneration_requests (project_id, scene_id, state, finished_at)
     SELECT project_id, scene_id, 'done', now() FROM scenes;
+INSERT INTO asset_imports (kind, source, source_url, state, error_code)
+    SELECT 'image', 'url', 'https://files.example/' || n, 'failed', 'link_expired'
+    FROM generate_series(1, %(projects)s) n;
 INSERT INTO alerts (fingerprint, code, message, next_action, settled_at, outcome)
     SELECT 'old:' || n, 'code', 'message', 'action', now(), 'logged'
     FROM generate_series(1, %(projects)s) n;

@@ -173,29 +173,63 @@ def test_a_run_that_fails_again_is_followed_later(daemon: Daemon, studio: Studio
 
 
 @pytest.mark.parametrize(
-    ("state", "error_code", "seconds"),
+    ("state", "error_code", "is_blocked", "seconds"),
     [
-        ("submitted", None, [30, 60, 120, 240, 480, 600, 600]),
-        ("submitting", "submit_ambiguous", [60, 120, 300, 600, 600]),
-        ("planned", "budget_exhausted", [600, 1200, 2400, 3600, 3600]),
-        ("planned", "continuity_broken", [600, 1200, 2400, 3600]),
-        ("planned", "provider_busy", [600, 1200, 2400, 3600]),
-        ("planned", None, [30, 60, 120, 300, 600, 1800, 3600, 3600]),
+        ("submitted", None, False, [30, 60, 120, 240, 480, 600, 600]),
+        ("submitting", "submit_ambiguous", False, [60, 120, 300, 600, 600]),
+        ("planned", "budget_exhausted", True, [600, 1200, 2400, 3600, 3600]),
+        ("planned", "reference_changed", True, [30, 60, 120, 300, 600, 1800, 3600, 3600]),
+        ("planned", None, False, [30, 60, 120, 300, 600, 1800, 3600, 3600]),
     ],
 )
 def test_waits_grow_up_to_a_bound(
-    state: GenerationState, error_code: str | None, seconds: list[int]
+    state: GenerationState, error_code: str | None, is_blocked: bool, seconds: list[int]
 ) -> None:
     waits = [
         wait_after(
             UnfinishedGeneration(
-                UUID(int=1), UUID(int=2), "film", "scene_1", state, None, error_code, attempts
+                UUID(int=1),
+                UUID(int=2),
+                "film",
+                "scene_1",
+                state,
+                None,
+                error_code,
+                is_blocked,
+                attempts,
             )
         ).total_seconds()
         for attempts in range(len(seconds))
     ]
 
     assert waits == seconds
+
+
+def test_what_waits_for_a_key_or_a_picture_is_not_taken_up_in_vain(
+    daemon: Daemon, studio: Studio
+) -> None:
+    begin(studio, "after_plan")
+    waits = {}
+    for code in (
+        "replicate_token_missing",
+        "pollinations_key_missing",
+        "reference_missing",
+        "references_unsupported",
+        "provider_busy",
+        "rate_limited",
+    ):
+        studio.sql("DELETE FROM launches")
+        studio.sql(
+            "UPDATE generations SET error_code = %s, take_up_attempts = 0, take_up_at = now()", code
+        )
+        assert len(daemon.tick(unfinished_generations)) == 1
+        [row] = studio.sql(
+            "SELECT extract(epoch FROM take_up_at - now())::int AS wait FROM generations"
+        )
+        waits[code] = round(row["wait"] / 10) * 10
+
+    assert waits.pop("rate_limited") == 30
+    assert set(waits.values()) == {600}
 
 
 @pytest.mark.parametrize(("place", "expected"), [("after_plan", 0), ("after_submitted", 1)])

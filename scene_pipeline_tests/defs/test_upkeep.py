@@ -260,6 +260,11 @@ def test_collection_only_tells_until_it_is_switched_on(
     [after] = studio.sql("SELECT count(*) AS n FROM scene_images WHERE storage_status = 'stored'")
 
     assert told["old_versions"] == done["old_versions"] == 1
+    assert told["freed_bytes"] == done["freed_bytes"] > 0
+    [row] = told["projects"].records
+    assert row.data["project"] == "film"
+    assert (row.data["gives_up"], row.data["kept_current"]) == (1, 1)
+    assert row.data["rule"] == "newest 1, younger than 0 days"
     assert (before["n"], after["n"]) == (2, 1)
 
 

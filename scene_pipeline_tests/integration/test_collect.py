@@ -6,15 +6,18 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from scene_pipeline.database import collection, objects, storyboards
-from scene_pipeline.errors import LedgerError
+from scene_pipeline.errors import LedgerError, StorageError
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.storyboard import make_storyboard
-from scene_pipeline.pipeline.upkeep.collect import CollectReport, collect
+from scene_pipeline.pipeline.upkeep.collect import collect
+from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
+from scene_pipeline.storage.base import ObjectStore
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 DAY = timedelta(hours=24)
@@ -322,3 +325,87 @@ def test_a_mark_on_a_referenced_object_is_refused_by_the_table(studio: Studio) -
 
     with pytest.raises(psycopg.errors.CheckViolation):
         studio.sql("UPDATE storage_objects SET state = 'deleting'")
+
+
+class _KeepsParts:
+    """A store in which parts of uploads that died stay."""
+
+    def __init__(self, store: ObjectStore, error: StorageError | None = None) -> None:
+        self._store = store
+        self._error = error
+        self.asked: list[timedelta] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def abort_unfinished_uploads(self, *, older_than: timedelta) -> int:
+        self.asked.append(older_than)
+        if self._error is not None:
+            raise self._error
+        return 3
+
+
+def sweep_parts(
+    studio: Studio, *, apply: bool, error: StorageError | None = None
+) -> tuple[CollectReport, list[timedelta]]:
+    async def work(services: Services) -> tuple[CollectReport, list[timedelta]]:
+        store = _KeepsParts(services.store, error)
+        services.store = store  # type: ignore[assignment]  # by way of __getattr__
+        return await collect(services, apply=apply), store.asked
+
+    return studio.do(work)
+
+
+def test_parts_of_uploads_that_died_are_given_up_where_a_store_keeps_them(studio: Studio) -> None:
+    told, not_asked = sweep_parts(studio, apply=False)
+    done, asked = sweep_parts(studio, apply=True)
+
+    assert (told.unfinished_uploads, not_asked) == (0, [])
+    assert (done.unfinished_uploads, asked) == (3, [DAY])
+
+
+def test_a_store_that_lists_no_parts_is_no_failure_and_one_that_fails_is(studio: Studio) -> None:
+    unsupported = StorageError("It lists none.", code="storage_unsupported")
+    quiet, _ = sweep_parts(studio, apply=True, error=unsupported)
+    loud, _ = sweep_parts(studio, apply=True, error=StorageError("It is down."))
+
+    assert quiet.failures == []
+    assert loud.failures == ["[storage_failed] It is down."]
+
+
+def test_uploads_that_nobody_waits_for_are_counted_and_left_to_their_sweep(
+    studio: Studio,
+) -> None:
+    waiting, forgotten = f"uploads/{uuid4()}.png", f"uploads/{uuid4()}.png"
+
+    async def work(services: Services) -> None:
+        digest = hashlib.sha256(b"abc").hexdigest()
+        for key in (waiting, forgotten):
+            services.store.put(key, b"abc", content_type="image/png", sha256=digest)
+
+    studio.do(work)
+    studio.sql(
+        "INSERT INTO asset_imports (kind, source, upload_key, state)"
+        " VALUES ('image', 'upload', %s, 'awaiting_upload')",
+        waiting,
+    )
+
+    report = sweep(studio, apply=True)
+
+    assert (report.uploads.objects, report.uploads.size_bytes) == (1, 3)
+    assert file_of(studio, forgotten).exists()
+
+
+def test_what_arrives_late_in_the_library_is_removed_too(studio: Studio) -> None:
+    digest = hashlib.sha256(b"late").hexdigest()
+    key = f"assets/images/asset_20200101T000000Z_{digest[:16]}.png"
+    studio.sql("INSERT INTO storage_objects (key, state) VALUES (%s, 'deleted')", key)
+
+    async def work(services: Services) -> None:
+        services.store.put(key, b"late", content_type="image/png", sha256=digest)
+
+    studio.do(work)
+    report = sweep(studio, apply=True)
+
+    assert (report.late.objects, report.deleted.objects) == (1, 1)
+    assert not file_of(studio, key).exists()

@@ -20,7 +20,8 @@ from scene_pipeline.database.storyboards import StoryboardRow, record_storyboard
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import LedgerError
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.upkeep.collect import CollectReport, collect_registered, remove_marked
+from scene_pipeline.pipeline.upkeep.collect import collect_registered, remove_marked
+from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 NO_GRACE = timedelta(0)

@@ -8,7 +8,11 @@ from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.planning.preview import RunIntent, RunPreview, prepare_run
 from scene_pipeline.pipeline.projects.overview import list_overviews
-from scene_pipeline.pipeline.projects.settings import ProjectChange, change_project_settings
+from scene_pipeline.pipeline.projects.settings import (
+    KeptVersions,
+    ProjectChange,
+    change_project_settings,
+)
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
@@ -51,7 +55,17 @@ def test_switching_refresh_on_makes_the_scenes_due(studio: Studio) -> None:
     assert change(studio, auto_refresh=True).changed == ()
     assert studio.sql(
         "SELECT data FROM pipeline_events WHERE kind = 'project_settings_changed'"
-    ) == [{"data": {"changed": ["auto_refresh"], "auto_refresh": True, "archived": False}}]
+    ) == [
+        {
+            "data": {
+                "changed": ["auto_refresh"],
+                "auto_refresh": True,
+                "archived": False,
+                "keep_versions": None,
+                "keep_days": None,
+            }
+        }
+    ]
 
 
 def test_nothing_begins_in_an_archived_project(studio: Studio) -> None:
@@ -134,3 +148,20 @@ def test_a_drills_project_is_left_alone(studio: Studio) -> None:
 
     assert caught.value.error_code == "project_scratch"
     assert studio.run().statuses == {"scene_1": "generated"}
+
+
+def test_what_is_kept_is_set_part_by_part_and_taken_back(studio: Studio) -> None:
+    studio.bring(film(["One"]))
+
+    versions = change(studio, kept=KeptVersions(versions=3))
+    days = change(studio, kept=KeptVersions(days=0.5))
+    same = change(studio, kept=KeptVersions(versions=3, days=0.5))
+    default = change(studio, kept=KeptVersions(is_default=True))
+
+    assert (versions.settings.keep_versions, versions.settings.keep_days) == (3, None)
+    assert (days.settings.keep_versions, days.settings.keep_days) == (3, 0.5)
+    assert (days.changed, same.changed) == (("kept_versions",), ())
+    assert (default.settings.keep_versions, default.settings.keep_days) == (None, None)
+    assert studio.sql(
+        "SELECT count(*) AS n FROM pipeline_events WHERE kind = 'project_settings_changed'"
+    ) == [{"n": 3}]

@@ -15,7 +15,8 @@ from scene_pipeline.database import objects
 from scene_pipeline.database.retention import RetentionRule, give_up, old_versions
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.upkeep.collect import CollectReport, collect
+from scene_pipeline.pipeline.upkeep.collect import collect
+from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
 from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.pipeline.upkeep.retain import RetainReport, retain
 from scene_pipeline_tests.films import Studio, assert_invariants, film
@@ -223,7 +224,7 @@ def test_a_promotion_at_the_same_instant_wins_or_finds_a_tombstone(strict: Studi
             giving_up = asyncio.create_task(give_up(finder, row["id"], found, STRICT))
             await until_somebody_waits(promoter)
             await promoter.commit()
-            return (await giving_up).objects
+            return (await giving_up).versions.objects
 
     assert strict.do(race) == 0
     assert statuses(strict) == {1: "stored", 2: "stored"}
@@ -248,7 +249,7 @@ def test_an_edit_that_names_an_old_version_wins(strict: Studio) -> None:
             giving_up = asyncio.create_task(give_up(finder, row["id"], found, STRICT))
             await until_somebody_waits(editor)
             await editor.commit()
-            return (await giving_up).objects
+            return (await giving_up).versions.objects
 
     assert strict.do(race) == 0
 
@@ -427,3 +428,165 @@ def test_random_histories_lose_exactly_what_nothing_needs(seed: int, studio: Stu
     for row in studio.sql("SELECT key, refcount FROM storage_objects"):
         assert row["refcount"] == left[row["key"]]
     assert retention(studio).versions.objects == 0
+
+
+def set_rule(studio: Studio, key: str, versions: int | None, days: float | None) -> None:
+    studio.sql(
+        "UPDATE projects SET keep_versions = %s, keep_days = %s WHERE key = %s", versions, days, key
+    )
+
+
+def test_a_project_keeps_by_its_own_rule_and_the_others_by_the_installations(
+    studio: Studio,
+) -> None:
+    studio.bring(film(["A lighthouse"]))
+    studio.bring(film(["A storm"], key="other"), file_name="other.json", origin="other.json")
+    for key in ("film", "other"):
+        for token in ("a", "b", "c", "d"):
+            studio.run("scene_1", key=key, mode="regenerate", token=token)
+    set_rule(studio, "film", 2, 0)
+
+    dry = retention(studio, apply=False)
+    report = retention(studio)
+
+    told = {project.rule.project_key: project for project in report.projects}
+    assert told["film"].rule.rule == RetentionRule(2, 0)
+    assert told["film"].rule.is_own
+    assert told["film"].kept == {"current": 1, "newest": 1}
+    assert told["film"].given_up.versions.objects == 2
+    assert told["other"].rule.rule == RetentionRule(10, 30)
+    assert not told["other"].rule.is_own
+    assert told["other"].kept == {"current": 1, "newest": 3}
+    assert dry.total == report.total
+    [row] = studio.sql(
+        "SELECT sum(file_size) AS n FROM scene_images WHERE storage_status = 'removed'"
+    )
+    assert report.total.freed_bytes == row["n"]
+
+
+def test_what_a_project_does_not_say_is_the_installations(strict: Studio) -> None:
+    strict.bring(film(["A lighthouse"]))
+    make_versions(strict, 4)
+
+    set_rule(strict, "film", 3, None)
+    assert retention(strict, apply=False).versions.objects == 1
+    set_rule(strict, "film", None, 1_000_000_000)
+    report = retention(strict)
+
+    assert report.versions.objects == 0
+    assert report.projects[0].kept == {"current": 1, "young": 3}
+
+
+def test_a_rule_that_changes_at_the_same_instant_is_kept(strict: Studio) -> None:
+    """Somebody is about to keep more: what was found by the older rule is asked again."""
+    strict.bring(film(["A lighthouse"]))
+    make_versions(strict, 2)
+
+    async def race(services: Services) -> int:
+        async with services.pool.connection() as finder, services.pool.connection() as owner:
+            [row] = await (await finder.execute("SELECT id FROM projects")).fetchall()
+            found = await old_versions(finder, [row["id"]], STRICT)
+            await finder.commit()
+            await owner.execute("UPDATE projects SET keep_versions = 5")
+            giving_up = asyncio.create_task(give_up(finder, row["id"], found, STRICT))
+            await until_somebody_waits(owner)
+            await owner.commit()
+            return (await giving_up).versions.objects
+
+    assert strict.do(race) == 0
+
+
+def test_what_scenes_are_made_after_or_the_library_shares_is_kept(strict: Studio) -> None:
+    strict.bring(film(["A lighthouse"]))
+    make_versions(strict, 6)
+    strict.bring(film(["Another film"], key="other"), file_name="other.json", origin="other.json")
+    images = {row["version"]: row for row in strict.sql("SELECT * FROM scene_images")}
+    strict.sql(
+        "INSERT INTO reference_pictures (project_id, reference, storage_key, sha256)"
+        " SELECT id, 'a picture', %s, repeat('a', 64) FROM projects WHERE key = 'other'",
+        path_of(strict, 1),
+    )
+    strict.edit(["notes"], f"asset:frm_{images[2]['id'].hex}")
+    strict.edit(["notes"], [f"asset:frm_{images[3]['id'].hex}"], key="other")
+    strict.sql(
+        "INSERT INTO user_assets (asset_id, name, kind, url, storage_key, mime_type, size_bytes,"
+        " sha256, source, deleted_at) VALUES ('ast_' || repeat('a', 26), 'n', 'image', 'u', %s,"
+        " 'image/jpeg', 1, repeat('a', 64), 'file', NULL), ('ast_' || repeat('b', 26), 'n',"
+        " 'image', 'u', %s, 'image/jpeg', 1, repeat('b', 64), 'file', now())",
+        path_of(strict, 4),
+        path_of(strict, 5),
+    )
+    strict.sql(
+        "UPDATE storage_objects SET refcount = refcount + 1 WHERE key = ANY(%s)",
+        [path_of(strict, 4), path_of(strict, 5)],
+    )
+
+    dry = retention(strict, apply=False)
+    report = retention(strict)
+
+    kept = {version for version, status in statuses(strict).items() if status == "stored"}
+    assert kept == {1, 2, 3, 4, 6}
+    told = {project.rule.project_key: project for project in report.projects}["film"]
+    assert told.kept == {"current": 1, "referenced": 4}
+    assert report.total == dry.total
+    assert report.total.freed_bytes == 0  # its object is still the library's, until that lets go
+
+
+def test_the_money_that_versions_had_cost_is_told_by_how_it_is_known(strict: Studio) -> None:
+    strict.bring(film(["A lighthouse"]))
+    make_versions(strict, 4)
+    for version, cost, kind in ((1, 3000, "metered"), (2, 500, "estimated"), (3, None, None)):
+        strict.sql(
+            "UPDATE generations g SET cost_micros = %s, cost_kind = %s FROM scene_images i"
+            " WHERE i.generation_id = g.id AND i.version = %s",
+            cost,
+            kind,
+            version,
+        )
+
+    dry = retention(strict, apply=False)
+    report = retention(strict)
+
+    assert dry.total == report.total
+    assert (report.total.metered_micros, report.total.estimated_micros) == (3000, 500)
+    assert report.total.cost_micros == 3500
+
+
+def test_of_a_request_for_several_pictures_each_version_had_cost_its_share(strict: Studio) -> None:
+    strict.bring(film(["A lighthouse"]))
+    history = History(strict)
+    first = history.add("scene_1", path=history.new_object(), version=1)
+    [made] = strict.sql("SELECT generation_id FROM scene_images WHERE id = %s", first.id)
+    strict.sql(
+        "UPDATE generations SET cost_micros = 4000, cost_kind = 'metered' WHERE id = %s",
+        made["generation_id"],
+    )
+    strict.sql(
+        "INSERT INTO scene_images (project_id, scene_id, storage_path, storage_url, storage_status,"
+        " file_size, content_type, sha256, generation_id, image_index, version, is_current)"
+        " VALUES (%s, 'scene_1', %s, 'u', 'stored', 7, 'image/png', repeat('a', 64), %s, 1, 2,"
+        " true)",
+        history.project_id,
+        history.new_object(),
+        made["generation_id"],
+    )
+    strict.sql("UPDATE storage_objects SET refcount = 1")
+
+    assert retention(strict).total.metered_micros == 2000
+
+
+def test_a_shared_object_is_free_with_the_last_version_that_needs_it(strict: Studio) -> None:
+    strict.bring(film(["A lighthouse"]))
+    history = History(strict)
+    shared = history.new_object()
+    for version in (1, 2):
+        history.add("scene_1", path=shared, version=version)
+    history.add("scene_1", path=history.new_object(), version=3, is_current=True)
+    strict.sql("UPDATE storage_objects SET refcount = 2 WHERE key = %s", shared)
+
+    dry = retention(strict, apply=False)
+    report = retention(strict)
+
+    assert dry.total == report.total
+    assert report.versions.size_bytes == 14
+    assert report.total.freed_bytes == 7

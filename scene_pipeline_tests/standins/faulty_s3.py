@@ -7,12 +7,16 @@ no sound server shows (damaged answers, being busy, refusing).
 
 import base64
 import hashlib
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+MEETING_SECONDS = 30.0
 
 CreateOnlyHabit = Literal["honours", "ignores", "refuses"]
 
@@ -24,6 +28,15 @@ class Refusal:
     status: int
     code: str
     retry_after: str | None = None
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """An upload in parts."""
+
+    path: str
+    headers: dict[str, str]
+    parts: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -40,6 +53,13 @@ class FaultyS3:
     refusal: Refusal | None = None
     """Answers every request, while it is set."""
     keeps_metadata: bool = True
+    refused_part: int = 0
+    """The part with this number is answered with 500."""
+    uploads: dict[str, "Unfinished"] = field(default_factory=dict)
+    """Uploads in parts that are neither completed nor aborted, by their id."""
+    met_key: str = ""
+    """No write of this key is kept before two have arrived, nor answered before both are kept."""
+    meeting: threading.Barrier = field(default_factory=lambda: threading.Barrier(2))
     objects: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     """Method and path, in the order of arrival."""
@@ -82,19 +102,61 @@ class _Handler(BaseHTTPRequestHandler):
         if sent_digest and base64.b64decode(sent_digest) != hashlib.md5(data).digest():  # noqa: S324 (the protocol's)
             self._refuse(Refusal(400, "BadDigest"))
             return
+        query = parse_qs(urlsplit(self.path).query)
+        if "partNumber" in query:
+            self._part(int(query["partNumber"][0]), query["uploadId"][0], data)
+            return
+        self._keep(self.path, data, dict(self.headers.items()))
+
+    def do_POST(self) -> None:
+        """Begin or complete an upload in parts; forms are not taken."""
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self._is_refused():
+            return
+        state = self.server_state
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query, keep_blank_values=True)
+        if "uploads" in query:
+            upload_id = secrets.token_hex(8)
+            state.uploads[upload_id] = Unfinished(parts.path, dict(self.headers.items()))
+            self._answer(200, _xml("InitiateMultipartUploadResult", {"UploadId": upload_id}))
+        elif "uploadId" in query:
+            upload = state.uploads[query["uploadId"][0]]
+            data = b"".join(upload.parts[number] for number in sorted(upload.parts))
+            answer = _xml("CompleteMultipartUploadResult", {"ETag": "1"})
+            if self._keep(upload.path, data, upload.headers, answer):
+                state.uploads.pop(query["uploadId"][0])
+        else:
+            self._refuse(Refusal(501, "NotImplemented"))
+
+    def _part(self, number: int, upload_id: str, data: bytes) -> None:
+        if number == self.server_state.refused_part:
+            self._refuse(Refusal(500, "InternalError"))
+            return
+        self.server_state.uploads[upload_id].parts[number] = data
+        self._answer(200, b"", {"ETag": f'"{number}"'})
+
+    def _keep(self, path: str, data: bytes, headers: dict[str, str], answer: bytes = b"") -> bool:
+        state = self.server_state
         is_conditional = self.headers.get("If-None-Match") == "*"
         if is_conditional and state.create_only == "refuses":
             self._refuse(Refusal(501, "NotImplemented"))
-            return
-        kept = {"Content-Type": self.headers.get("Content-Type", "")}
+            return False
+        is_met = bool(state.met_key) and path.endswith(state.met_key)
+        if is_met:
+            state.meeting.wait(MEETING_SECONDS)
+        kept = {"Content-Type": headers.get("Content-Type", "")}
         if state.keeps_metadata:
-            kept |= {k: v for k, v in self.headers.items() if k.lower().startswith("x-amz-meta-")}
+            kept |= {k: v for k, v in headers.items() if k.lower().startswith("x-amz-meta-")}
         with state.lock:
-            if is_conditional and state.create_only == "honours" and self.path in state.objects:
+            if is_conditional and state.create_only == "honours" and path in state.objects:
                 self._refuse(Refusal(412, "PreconditionFailed"))
-                return
-            state.objects[self.path] = (data, kept)
-        self._answer(200, b"")
+                return False
+            state.objects[path] = (data, kept)
+        if is_met:
+            state.meeting.wait(MEETING_SECONDS)
+        self._answer(200, answer)
+        return True
 
     def do_GET(self) -> None:
         if self._is_refused():
@@ -120,6 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_DELETE(self) -> None:
         if not self._is_refused():
+            parts = urlsplit(self.path)
+            upload_id = parse_qs(parts.query).get("uploadId", [""])[0]
+            self.server_state.uploads.pop(upload_id, None)
             self.server_state.objects.pop(self.path, None)
             self._answer(204, b"")
 
@@ -158,6 +223,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its parent's name)
         """Say nothing."""
+
+
+def _xml(name: str, values: dict[str, str]) -> bytes:
+    inner = "".join(f"<{key}>{value}</{key}>" for key, value in values.items())
+    return f"<?xml version='1.0'?><{name}>{inner}</{name}>".encode()
 
 
 def _damaged(data: bytes) -> bytes:

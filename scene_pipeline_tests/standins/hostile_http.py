@@ -70,7 +70,7 @@ def redirect(location: str, status: str = "302 Found") -> bytes:
 
 
 class HostileServer:
-    """Serves scripts by path on a loopback port, until it is closed.
+    """Serves scripts by path, or by method and path, on a loopback port, until it is closed.
 
     With `tunnels` it is a CONNECT proxy as well: the tunnel ends in the server itself, which takes
     the name of the host by TLS.
@@ -139,7 +139,7 @@ class HostileServer:
             return
         self.heads.append(head)
         method, path, *_ = head.decode("latin-1").split(" ")
-        script = self._scripts.get(path)
+        script = self._scripts.get(f"{method} {path}", self._scripts.get(path))
         if method == "CONNECT" and script is None and self._tunnels is not None:
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             with self._tunnels.wrap_socket(connection, server_side=True) as tunnel:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from scene_pipeline.errors import ProviderError
+from scene_pipeline.providers.aspect_ratios import nearest_aspect_ratio
 from scene_pipeline.providers.base import ImageRequest, ReferencePicture
-from scene_pipeline.providers.fal_arguments import build_arguments, nearest_aspect_ratio
+from scene_pipeline.providers.fal_arguments import build_arguments
 from scene_pipeline.providers.fal_models import model_family
 
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scene_pipeline.errors import AmbiguousSubmitError, ProviderError
-from scene_pipeline.providers.fal_complaints import Answer, clean_text, read_complaint
+from scene_pipeline.providers.answers import Answer, clean_text, retry_after_seconds
+from scene_pipeline.providers.fal_complaints import read_complaint
 from scene_pipeline.providers.fal_errors import (
     billable_units,
     query_failure,
-    retry_after_seconds,
     submit_refusal,
 )
 

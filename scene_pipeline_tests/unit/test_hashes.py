@@ -71,6 +71,7 @@ def test_digests_never_change() -> None:
         {"negative_prompt": None},
         {"references": ("asset:2", "asset:1")},
         {"references": ()},
+        {"reference_digests": ("a" * 64, None)},
         {"size": ImageSize(576, 1024)},
         {"expansion_version": 2},
     ],
@@ -115,6 +116,22 @@ def test_whatever_is_sent_is_part_of_the_request_hash(change: dict[str, Any]) ->
 )
 def test_whatever_is_worth_paying_for_again_changes_the_key(change: dict[str, Any]) -> None:
     assert idempotency_key(**(GENERATION | change)) != idempotency_key(**GENERATION)
+
+
+def test_pictures_that_were_never_seen_leave_the_hash_as_it_was() -> None:
+    plain = content_hash(**(CONTENT | {"references": ()}))
+    assert plain == "4afc109b8b3f129f0a439df12e06f27b2fb3887e1559483990bc6545a80d01bc"
+    assert content_hash(**(CONTENT | {"references": ()}), reference_digests=()) == plain
+    unseen = content_hash(**CONTENT, reference_digests=(None, None))
+    assert unseen == content_hash(**CONTENT)
+    seen = content_hash(**CONTENT, reference_digests=("a" * 64, "b" * 64))
+    assert seen == "3aee908d5200b16aab290329f655a969504ffefa89f86ab865a5d76fc6e78614"
+
+
+def test_which_picture_is_behind_which_name_matters() -> None:
+    one = content_hash(**CONTENT, reference_digests=("a" * 64, "b" * 64))
+    assert content_hash(**CONTENT, reference_digests=("b" * 64, "a" * 64)) != one
+    assert content_hash(**CONTENT, reference_digests=("a" * 64, None)) != one
 
 
 def test_no_negative_prompt_and_an_empty_one_are_the_same() -> None:

@@ -1,6 +1,7 @@
 """Prices: what is known before, what is metered after, and what is not known at all."""
 
 import json
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from scene_pipeline.errors import ConfigurationError
 from scene_pipeline.providers.prices import PriceTable, metered_cost_micros
-from scene_pipeline.providers.registry import DEFAULT_MODELS
+from scene_pipeline.providers.registry import DEFAULT_MODELS, free_providers
+from scene_pipeline.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -40,10 +42,40 @@ def test_a_price_for_each_picture_ignores_the_size() -> None:
     assert estimates == [60_000, 60_000]
 
 
+@pytest.mark.parametrize(
+    ("key", "is_free", "is_known"), [(None, True, True), ("sk_abc", False, False)]
+)
+def test_pollinations_is_free_until_there_is_a_key(
+    key: str | None, is_free: bool, is_known: bool
+) -> None:
+    free = free_providers(load_settings(pollinations_api_key=key, fal_key="a:b"))
+    estimate = PriceTable.load(free=free).estimate("pollinations", "flux", 1024, 576)
+
+    assert free == ({"offline", "pollinations"} if is_free else {"offline"})
+    assert (estimate.amount_micros, estimate.is_known) == (0, is_known)
+
+
+def test_what_is_free_freezes_no_price_for_the_time_with_a_key() -> None:
+    table = PriceTable.load(free=free_providers(load_settings()))
+
+    assert table.estimate("pollinations", "flux", 1024, 576).unit_price is None
+
+
 def test_offline_is_free_whatever_the_model_is_called() -> None:
-    estimate = PriceTable.load().estimate("offline", "fal-ai/flux/dev", 4096, 4096)
+    table = PriceTable.load(free=free_providers(load_settings()))
+    estimate = table.estimate("offline", "fal-ai/flux/dev", 4096, 4096)
 
     assert (estimate.amount_micros, estimate.is_known) == (0, True)
+
+
+def test_an_estimate_says_of_which_day_its_price_is() -> None:
+    table = PriceTable.load(free={"offline"})
+    days = [
+        table.estimate(provider, model, 1024, 576).as_of
+        for provider, model in (*DEFAULT_MODELS.items(), ("fal", "fal-ai/brand-new"))
+    ]
+
+    assert days == [None, date(2026, 9, 26), date(2026, 10, 7), None, None]
 
 
 def test_a_model_that_is_not_listed_has_no_known_price() -> None:
@@ -53,14 +85,23 @@ def test_a_model_that_is_not_listed_has_no_known_price() -> None:
     assert estimate.unit_price is None
 
 
-def test_every_default_model_has_a_known_price() -> None:
-    table = PriceTable.load()
-    known = [
-        table.estimate(provider, model, 1024, 576).is_known
+def test_every_default_model_has_a_known_price_but_the_one_that_is_paid_in_pollen() -> None:
+    table = PriceTable.load(free={"offline"})
+    known = {
+        provider
         for provider, model in DEFAULT_MODELS.items()
-    ]
+        if table.estimate(provider, model, 1024, 576).is_known
+    }
 
-    assert all(known)
+    assert set(DEFAULT_MODELS) - known == {"pollinations"}
+
+
+def test_an_entry_may_have_been_read_on_a_day_of_its_own() -> None:
+    prices = PriceTable.load().prices
+
+    assert prices["fal", "fal-ai/flux/schnell"].as_of.isoformat() == "2026-09-26"
+    replicate = prices["replicate", "black-forest-labs/flux-schnell"]
+    assert (replicate.as_of.isoformat(), replicate.unit) == ("2026-10-07", "image")
 
 
 def test_a_file_overrides_single_prices(tmp_path: Path) -> None:

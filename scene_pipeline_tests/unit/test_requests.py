@@ -7,6 +7,7 @@ import pytest
 
 from scene_pipeline.errors import UsageError
 from scene_pipeline.scenes.document import read_document
+from scene_pipeline.scenes.references import KnownPicture
 from scene_pipeline.scenes.requests import (
     RequestDefaults,
     RequestOverrides,
@@ -254,3 +255,26 @@ def test_candidates_name_the_request_where_there_are_several() -> None:
     assert (request.image_count, request.explicit_parameters) == (3, {"candidates": 3})
     assert request.content_hash == resolve().content_hash
     assert request.hash_with(7) != resolve().hash_with(7)
+
+
+def test_what_is_behind_a_reference_is_content_and_part_of_the_request() -> None:
+    unseen = read_document(
+        {"references": ["asset:a"], "scenes": {"one": {"scene_frame_prompt": "A lighthouse."}}}
+    )
+    seen = replace(unseen, pictures={"asset:a": KnownPicture(sha256="a" * 64)})
+    other = replace(unseen, pictures={"asset:a": KnownPicture(sha256="b" * 64)})
+    requests = [
+        resolve_request(document, document.scenes[0], DEFAULTS, RequestOverrides())
+        for document in (unseen, seen, other)
+    ]
+    assert [request.document_digests for request in requests] == [
+        (None,),
+        ("a" * 64,),
+        ("b" * 64,),
+    ]
+    assert len({request.content_hash for request in requests}) == 3
+    assert len({request.hash_with(7) for request in requests}) == 3
+    instead = resolve_request(
+        seen, seen.scenes[0], DEFAULTS, RequestOverrides(references=("https://example.com/a.png",))
+    )
+    assert instead.content_hash == requests[1].content_hash

@@ -1,6 +1,10 @@
 """From settings to a store: storage URLs, addresses of objects, trust and the way out."""
 
+import base64
+import hashlib
+import json
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,12 +15,22 @@ import trustme
 
 from scene_pipeline.errors import ConfigurationError
 from scene_pipeline.settings import Settings, load_settings
+from scene_pipeline.storage.database import DatabaseStore
+from scene_pipeline.storage.gcs import GcsStore
 from scene_pipeline.storage.keys import content_digest_in, content_type_of
 from scene_pipeline.storage.local import LocalStore
 from scene_pipeline.storage.memory import MemoryStore
-from scene_pipeline.storage.registry import StorageLocation, build_store, parse_storage_url
+from scene_pipeline.storage.registry import (
+    StorageLocation,
+    build_store,
+    parse_storage_url,
+    store_identity,
+)
 from scene_pipeline.storage.s3 import S3Store
 from scene_pipeline.storage.s3_client import S3Connection, build_s3_client, ca_bundle, proxy_for
+from scene_pipeline.storage.s3_sending import S3Sender
+from scene_pipeline_tests.google_keys import service_account
+from scene_pipeline_tests.recorded_s3 import Recorder
 
 KEY = "projects/p/scenes/scene_1_20250102T030405Z_0123456789abcdef.png"
 PROXY = "http://proxy.example:3128"
@@ -43,6 +57,9 @@ def settings(tmp_path: Path, **overrides: object) -> Settings:
         ("file:///data/my%20frames", StorageLocation("local", directory=Path("/data/my frames"))),
         ("file://localhost/data", StorageLocation("local", directory=Path("/data"))),
         ("memory://", StorageLocation("memory")),
+        ("gs://frames", StorageLocation("gs", bucket="frames")),
+        ("gs://frames/films/a/", StorageLocation("gs", bucket="frames", prefix="films/a")),
+        ("database://", StorageLocation("database")),
     ],
 )
 def test_a_storage_url_is_taken_apart(url: str, location: StorageLocation) -> None:
@@ -68,6 +85,10 @@ def test_a_storage_url_is_taken_apart(url: str, location: StorageLocation) -> No
         "file:frames",
         "file:///a%00b",
         "memory://place",
+        "database://host/name",
+        "gs://",
+        "gs://a",
+        "gs://key@bucket",
         "ftp://host/frames",
         "https://frames.s3.amazonaws.com",
     ],
@@ -81,14 +102,6 @@ def test_a_storage_url_that_says_nothing_useful_is_refused_in_one_sentence(url: 
     assert "secret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["gs://frames", "database://"])
-def test_stores_of_later_versions_are_named_as_such(url: str) -> None:
-    with pytest.raises(ConfigurationError) as raised:
-        parse_storage_url(url)
-    assert raised.value.error_code == "storage_not_available"
-    assert "not available in this version" in raised.value.message
-
-
 def test_the_settings_choose_the_store(tmp_path: Path) -> None:
     default = build_store(settings(tmp_path))
     assert isinstance(default, LocalStore)
@@ -99,6 +112,57 @@ def test_the_settings_choose_the_store(tmp_path: Path) -> None:
     assert isinstance(by_bucket, S3Store)
     assert by_bucket.bucket == "frames"
     by_bucket.close()
+    key = service_account()
+    at_google = build_store(settings(tmp_path, gcs_bucket="frames", gcs_service_account_json=key))
+    assert isinstance(at_google, GcsStore)
+    at_google.close()
+    url = "postgresql://user:hidden@127.0.0.1:9/frames"
+    in_database = build_store(settings(tmp_path, storage_url="database://"), database_url=url)
+    assert isinstance(in_database, DatabaseStore)
+    assert "hidden" not in in_database.description
+    in_database.close()
+
+
+def test_a_store_in_the_database_needs_to_be_told_which(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        build_store(settings(tmp_path, storage_url="database://", database_url=None))
+    assert raised.value.error_code == "storage_needs_database"
+    assert "DATABASE_URL" in raised.value.next_action
+
+
+@pytest.mark.parametrize(
+    ("overrides", "identity"),
+    [
+        ({"s3_bucket": "frames"}, "s3://frames at https://s3.amazonaws.com"),
+        (
+            {
+                "storage_url": "s3://frames/films/",
+                "s3_endpoint_url": "https://s3.eu-west-1.amazonaws.com",
+            },
+            "s3://frames/films at https://s3.amazonaws.com",
+        ),
+        (
+            {"s3_bucket": "frames", "s3_endpoint_url": "http://Storage.example:9000/"},
+            "s3://frames at http://storage.example:9000",
+        ),
+        (
+            {"s3_bucket": "frames", "s3_region": "cn-north-1"},
+            "s3://frames at https://s3.amazonaws.com.cn",
+        ),
+        ({"gcs_bucket": "frames"}, "gs://frames at https://storage.googleapis.com"),
+        (
+            {"storage_url": "gs://frames/a", "gcs_endpoint_url": "http://127.0.0.1:9/"},
+            "gs://frames/a at http://127.0.0.1:9",
+        ),
+        ({"storage_url": "file:///data/x/../frames"}, "file:///data/frames"),
+        ({"storage_url": "database://"}, "database://"),
+        ({"storage_url": "memory://"}, "memory://"),
+    ],
+)
+def test_a_store_is_known_by_its_place_without_credentials(
+    tmp_path: Path, overrides: dict[str, object], identity: str
+) -> None:
+    assert store_identity(settings(tmp_path, **overrides)) == identity
 
 
 @pytest.mark.parametrize(
@@ -126,18 +190,103 @@ def test_the_address_of_an_object_in_s3(
 ) -> None:
     store = build_store(settings(tmp_path, **({"storage_url": "s3://frames"} | overrides)))
     assert store.url(KEY) == address
-    assert store.url(KEY, "cdn") == address
+    assert store.urls([KEY]) == {KEY: address}
     store.close()
+
+
+PUBLIC = f"https://frames.s3.eu-west-1.amazonaws.com/films/{KEY}"
+CDN = f"https://cdn.example/films/{KEY}"
+GATEWAY = f"https://films.example/media/{KEY}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "permanent"),
+    [
+        ({}, PUBLIC),
+        ({"s3_public_base_url": "https://cdn.example"}, CDN),
+        ({"s3_public_base_url": "https://cdn.example", "url_mode": "public"}, PUBLIC),
+        ({"s3_public_base_url": "https://cdn.example", "url_mode": "gateway"}, GATEWAY),
+        ({"url_mode": "gateway"}, GATEWAY),
+    ],
+)
+def test_the_settings_say_which_address_goes_into_documents(
+    tmp_path: Path, overrides: dict[str, object], permanent: str
+) -> None:
+    base: dict[str, object] = {
+        "storage_url": "s3://frames/films",
+        "public_url": "https://films.example",
+    }
+    store = build_store(settings(tmp_path, **(base | overrides)))
+    assert store.url(KEY) == permanent
+    assert store.url(KEY, "public") == PUBLIC
+    assert store.url(KEY, "gateway") == GATEWAY
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "storage_url", ["s3://frames", "gs://frames", "file:///data", "database://"]
+)
+def test_addresses_of_a_cdn_need_one(tmp_path: Path, storage_url: str) -> None:
+    given = settings(
+        tmp_path,
+        storage_url=storage_url,
+        url_mode="cdn",
+        gcs_service_account_json=service_account(),
+        database_url="postgresql://127.0.0.1:9/frames",
+    )
+    with pytest.raises(ConfigurationError) as raised:
+        build_store(given)
+    assert raised.value.error_code == "url_mode_unsupported"
 
 
 def test_a_signed_address_is_of_the_fourth_version_and_ends(tmp_path: Path) -> None:
     store = build_store(settings(tmp_path, s3_bucket="frames"))
     signed = urlsplit(store.url(KEY, "signed"))
+    week = store.urls([KEY], "signed", expires_seconds=7 * 24 * 3600)[KEY]
     store.close()
     query = parse_qs(signed.query)
     assert signed.path == f"/{KEY}"
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert query["X-Amz-Expires"] == ["3600"]
+    assert parse_qs(urlsplit(week).query)["X-Amz-Expires"] == ["604800"]
+
+
+@pytest.mark.parametrize("extension", ["svg", "html", "pdf", "json", "bin"])
+def test_a_signed_address_offers_what_could_run_scripts_as_a_download(
+    tmp_path: Path, extension: str
+) -> None:
+    store = build_store(settings(tmp_path, s3_bucket="frames"))
+    query = parse_qs(urlsplit(store.url(f"assets/documents/a.{extension}", "signed")).query)
+    shown = parse_qs(urlsplit(store.url(KEY, "signed")).query)
+    store.close()
+    assert query["response-content-disposition"] == ["attachment"]
+    assert "response-content-disposition" not in shown
+
+
+def test_an_upload_to_aws_is_permitted_for_one_key_type_and_size(tmp_path: Path) -> None:
+    store = build_store(
+        settings(tmp_path, storage_url="s3://frames/films", s3_upload_acl="public-read")
+    )
+    upload = store.presign_upload(
+        "uploads/a.svg", content_type="image/svg+xml", max_bytes=1000, expires_seconds=60
+    )
+    store.close()
+    assert (upload.method, upload.max_bytes, upload.is_size_enforced) == ("POST", 1000, True)
+    assert upload.url == "https://frames.s3.eu-west-1.amazonaws.com/"
+    policy = json.loads(base64.b64decode(upload.fields["policy"]))
+    for condition in (
+        {"bucket": "frames"},
+        {"key": "films/uploads/a.svg"},
+        {"Content-Type": "image/svg+xml"},
+        {"Content-Disposition": "attachment"},
+        {"acl": "public-read"},
+        ["content-length-range", 1, 1000],
+    ):
+        assert condition in policy["conditions"]
+    assert upload.fields["Content-Type"] == "image/svg+xml"
+    lasts = datetime.fromisoformat(policy["expiration"]) - datetime.now(UTC)
+    assert 0 < lasts.total_seconds() <= 60
+    assert "policy" not in repr(upload)
 
 
 @pytest.mark.parametrize(
@@ -256,8 +405,8 @@ def test_trust_is_certifi_plus_the_private_authority(tmp_path: Path) -> None:
         (KEY, "image/png", "0123456789abcdef"),
         ("projects/p/derivatives/thumbnail_" + "a" * 32 + ".jpeg", "image/jpeg", "a" * 32),
         ("projects/p/sheets/sheet_1.webp", "image/webp", None),
-        ("projects/p/page.html", "application/octet-stream", None),
-        ("projects/p/drawing.svg", "application/octet-stream", None),
+        ("projects/p/page.exe", "application/octet-stream", None),
+        ("projects/p/drawing.svg", "image/svg+xml", None),
         ("projects/p_0123456789abcdef.d/x", "application/octet-stream", None),
         ("projects/p/name", "application/octet-stream", None),
     ],
@@ -265,3 +414,25 @@ def test_trust_is_certifi_plus_the_private_authority(tmp_path: Path) -> None:
 def test_what_a_key_tells_of_its_object(key: str, content_type: str, digest: str | None) -> None:
     assert content_type_of(key) == content_type
     assert content_digest_in(key) == digest
+
+
+def test_the_parts_of_a_file_at_aws_carry_the_checksums_that_were_announced(tmp_path: Path) -> None:
+    """AWS refuses parts with a checksum that the beginning, or the completion, does not name."""
+    client = build_s3_client(settings(tmp_path))
+    recorder = Recorder()
+    client.meta.events.register("before-send.s3", recorder)
+    sender = S3Sender(client, "frames", "films/", {})
+    pieces, data = (b"one", b"two"), b"onetwo"
+    digest = hashlib.sha256(data).hexdigest()
+    sender.send_parts(KEY, pieces, "image/png", digest, is_conditional=True)
+    client.close()
+    begun, first, second, completed = recorder.sent
+    assert recorder.headers(begun)["x-amz-checksum-algorithm"] == "CRC32"
+    for part in (first, second):
+        assert recorder.headers(part)["x-amz-trailer"] == "x-amz-checksum-crc32"
+        assert recorder.headers(part)["content-md5"]
+    assert recorder.headers(completed)["if-none-match"] == "*"
+    body: Any = completed.body
+    # As the second and the third answer said.
+    assert "<ChecksumCRC32>crc2<" in body.decode()
+    assert "<ChecksumCRC32>crc3<" in body.decode()

@@ -54,7 +54,7 @@ def unlock(
     return set_locks(Terminal(is_json=json), project, scenes, is_locked=False)
 
 
-def project_settings(
+def project_settings(  # noqa: PLR0917  # options of the command line are keywords
     project: Annotated[str, typer.Argument(metavar="PROJECT", help="The project's key.")],
     auto_refresh: Annotated[
         str | None,
@@ -64,11 +64,25 @@ def project_settings(
         bool, typer.Option("--archive", help="Close it: nothing new is made for it.")
     ] = False,
     unarchive: Annotated[bool, typer.Option("--unarchive", help="Open it again.")] = False,
+    keep_versions: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=100_000, help="How many versions of each scene are kept."
+        ),
+    ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(metavar="D", min=0, max=100_000, help="For how many days a version is kept."),
+    ] = None,
+    keep_defaults: Annotated[
+        bool, typer.Option("--keep-defaults", help="Keep versions as the installation says.")
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """Show what is set of a project, or set it."""
     from scene_pipeline.cli.project import (  # noqa: PLC0415
         read_archive,
+        read_kept,
         read_switch,
         show_or_change,
     )
@@ -78,4 +92,5 @@ def project_settings(
         project,
         auto_refresh=read_switch("--auto-refresh", auto_refresh),
         is_archived=read_archive(archive=archive, unarchive=unarchive),
+        kept=read_kept(keep_versions, keep_days, is_default=keep_defaults),
     )

@@ -9,6 +9,7 @@ remembered in a cursor. A tick may therefore die at any point; the next one sees
 
 import dagster as dg
 
+from scene_pipeline.defs.sensors.asset_imports import asset_imports
 from scene_pipeline.defs.sensors.dead_runs import dead_runs
 from scene_pipeline.defs.sensors.external_images import external_images
 from scene_pipeline.defs.sensors.master_json_inbox import master_json_inbox
@@ -22,6 +23,7 @@ SENSORS: tuple[dg.SensorDefinition, ...] = (
     scene_changes,
     regeneration_requests,
     unfinished_generations,
+    asset_imports,
     master_json_inbox,
     stale_storyboards,
     external_images,

@@ -37,7 +37,7 @@ def strip(data: bytes) -> Stripped:
     end = len(SIGNATURE)
     has_pixels = has_foreign = False
     for kind, start, end in _chunks(data):
-        if kind == b"acTL" and end - start >= 16 and data[start + 8 : start + 12] > b"\0\0\0\x01":
+        if _announces_animation(data, kind, start, end):
             raise animated()
         if kind in _KEPT:
             kept.append(view[start:end])
@@ -50,6 +50,19 @@ def strip(data: bytes) -> Stripped:
         raise truncated("it holds no pixels")
     clean = reassemble(data, end, kept, is_changed=has_foreign)
     return Stripped(clean, end < len(data), has_foreign, exif)
+
+
+def animation_end(data: bytes) -> int | None:
+    """Where an animated file ends; None for a still.
+
+    Raises:
+        ImageError: not_image, truncated_image.
+    """
+    is_animated = False
+    end = 0
+    for kind, start, end in _chunks(data):
+        is_animated = is_animated or _announces_animation(data, kind, start, end)
+    return end if is_animated else None
 
 
 def insert_xmp(data: bytes, packet: bytes) -> bytes:
@@ -68,6 +81,11 @@ def find_xmp(data: bytes) -> bytes | None:
             _, _, rest = data[start + 8 + len(prefix) : end - 4].partition(b"\x00")
             return rest.partition(b"\x00")[2]
     return None
+
+
+def _announces_animation(data: bytes, kind: bytes, start: int, end: int) -> bool:
+    """Whether a chunk announces more than one frame."""
+    return kind == b"acTL" and end - start >= 16 and data[start + 8 : start + 12] > b"\0\0\0\x01"
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -28,7 +28,7 @@ def strip(data: bytes) -> Stripped:
     exif: bytes | None = None
     has_foreign = False
     for kind, payload in _chunks(data):
-        if kind in {b"ANIM", b"ANMF"} or (kind == b"VP8X" and payload[0] & _FLAG_ANIMATION):
+        if _announces_animation(kind, payload):
             raise animated()
         if kind == b"VP8X":
             flags = payload[0] & ~(_FLAG_XMP | _FLAG_EXIF)
@@ -48,6 +48,17 @@ def strip(data: bytes) -> Stripped:
     )
 
 
+def animation_end(data: bytes) -> int | None:
+    """Where an animated file ends; None for a still.
+
+    Raises:
+        ImageError: not_image, truncated_image.
+    """
+    # all chunks are walked, so that one that is cut is found
+    is_animated = any([_announces_animation(*chunk) for chunk in _chunks(data)])  # noqa: C419
+    return 8 + _riff_size(data) if is_animated else None
+
+
 def insert_xmp(data: bytes, packet: bytes) -> bytes:
     """Append an XMP chunk to a stripped file, with the VP8X header that announces it."""
     chunks = list(_chunks(data))
@@ -63,6 +74,11 @@ def insert_xmp(data: bytes, packet: bytes) -> bytes:
 def find_xmp(data: bytes) -> bytes | None:
     """The first XMP packet; None where there is none."""
     return next((payload for kind, payload in _chunks(data) if kind == b"XMP "), None)
+
+
+def _announces_animation(kind: bytes, payload: bytes) -> bool:
+    """Whether a chunk belongs to a file of several frames."""
+    return kind in {b"ANIM", b"ANMF"} or (kind == b"VP8X" and bool(payload[0] & _FLAG_ANIMATION))
 
 
 def _riff_size(data: bytes) -> int:

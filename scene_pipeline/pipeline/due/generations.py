@@ -21,11 +21,9 @@ from scene_pipeline.pipeline.due.launches import (
     Wish,
     reason_of,
 )
+from scene_pipeline.pipeline.references.checking import REFERENCE_CHANGED
 
 _PAID: frozenset[GenerationState] = frozenset({"submitted", "completed", "stored", "recorded"})
-_HELD_UP = frozenset(
-    {"budget_exhausted", "price_unknown", "continuity_broken", "provider_busy", "fal_key_missing"}
-)
 _ACTIVE_WAIT = timedelta(seconds=15)
 """Until a generation of an active run is looked at again."""
 _CANCELED_WAIT = timedelta(hours=1)
@@ -74,8 +72,8 @@ def wait_after(generation: UnfinishedGeneration) -> timedelta:
         waits = _PAID_WAITS
     elif generation.state == "submitting":
         waits = _AMBIGUOUS_WAITS
-    elif generation.error_code in _HELD_UP:
-        waits = _HELD_UP_WAITS
+    elif generation.is_blocked and generation.error_code != REFERENCE_CHANGED:
+        waits = _HELD_UP_WAITS  # a changed picture is no obstacle: it is planned anew
     return timedelta(seconds=waits[min(generation.take_up_attempts, len(waits) - 1)])
 
 

@@ -23,13 +23,18 @@ from scene_pipeline.database.locks import is_worked_on
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import BlockedError
 from scene_pipeline.pipeline.failpoints import failpoint
-from scene_pipeline.pipeline.keeping.references import request_hash_of
+from scene_pipeline.pipeline.keeping.references import SettledPicture, request_hash_of
 from scene_pipeline.pipeline.making.named_references import look_at_named, named_references
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.orders import SceneRef
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
+from scene_pipeline.pipeline.references.checking import (
+    refuse_changed,
+    required,
+    settled_pictures,
+)
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.providers.base import ImageProvider
+from scene_pipeline.providers.base import ImageProvider, ReferenceLimits
 
 WAIT_POLL_SECONDS = 1.0
 UNCLAIMED_PATIENCE_SECONDS = 30.0
@@ -64,36 +69,68 @@ async def settle(
 ) -> Generation:
     """Commit the reference pictures of a planned generation, before anything is paid.
 
-    The caller holds the generation's lock. What was committed earlier holds, unless its picture is
-    gone for good.
+    The caller holds the generation's lock. What was committed earlier holds, unless a picture is
+    gone for good, or is another one by now.
 
-    Pictures that the request names itself take the place of the frame before it.
+    The document's pictures come first, then the frame before it where there is room. Pictures that
+    the request names itself take the place of all of them.
 
     Raises:
-        BlockedError: code "continuity_broken": the scene before it has no frame to go on from.
+        BlockedError: code "continuity_broken": the scene before it has no frame to go on from. Or a
+            picture that the document names cannot be sent (`pipeline.references.checking`).
         SceneError: A picture that the request names cannot be sent (`named_references`).
     """
+    await _refuse_changed(context, generation)
     if generation.reference_images and await _is_there(context, generation):
         return generation
     if named_references(generation):
         looked_at = await look_at_named(context.services, provider, generation)
         return await _commit(context, generation, looked_at)
+    limits = provider.reference_limits(generation.endpoint)
+    pictures = await _document_pictures(context, generation, limits)
+    before = await _before(context, generation, limits.max_count - len(pictures), voice)
+    if before is not None:
+        pictures = [*pictures, _reference(before)]
+    if limits.is_required and not pictures:
+        raise required(generation.endpoint)
+    settled = await _commit(context, generation, pictures)
+    if before is not None:
+        failpoint("after_references")
+        await voice.progress("waiting", f"goes on from {before.scene_id} version {before.version}")
+    return settled
+
+
+async def _refuse_changed(context: RunContext, generation: Generation) -> None:
+    async with context.services.pool.connection() as conn:
+        await refuse_changed(conn, generation)
+
+
+async def _document_pictures(
+    context: RunContext, generation: Generation, limits: ReferenceLimits
+) -> list[SettledPicture]:
+    """The document's own; none where the request names others, or a fallback goes without."""
+    if "references" in generation.parameters:
+        return []
+    async with context.services.pool.connection() as conn:
+        return await settled_pictures(conn, generation, limits)
+
+
+async def _before(
+    context: RunContext, generation: Generation, room: int, voice: SceneVoice
+) -> Predecessor | None:
+    """The scene before it in its group, with the frame that is sent along; None where none is."""
     before = await _predecessor(context, generation)
     if before is None:
-        return await _commit(context, generation, ())
-    if provider.reference_limits(generation.endpoint).max_count < 1:
-        words = f"{generation.endpoint} takes no reference: {before.scene_id}'s frame is not sent"
-        await voice.progress("waiting", words)
-        return await _commit(context, generation, ())
+        return None
+    if room < 1:
+        takes = "no further" if generation.content.get("references") else "no"
+        words = f"{generation.endpoint} takes {takes} reference: {before.scene_id}'s frame is not"
+        await voice.progress("waiting", f"{words} sent")
+        return None
     before = await _wait_for(context, generation, before, voice)
-    if before is None:
-        return await _commit(context, generation, ())
-    if before.version is None:
+    if before is not None and before.version is None:
         raise _broken(voice.ref, before.scene_id, "has no frame yet")
-    settled = await _commit(context, generation, (_reference(before),))
-    failpoint("after_references")
-    await voice.progress("waiting", f"goes on from {before.scene_id} version {before.version}")
-    return settled
+    return before
 
 
 async def _wait_for(

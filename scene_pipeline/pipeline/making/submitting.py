@@ -17,6 +17,7 @@ from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.provider_request import complete_request
 from scene_pipeline.pipeline.making.run_context import RunContext
 from scene_pipeline.pipeline.making.slots import PlaceAtProvider
+from scene_pipeline.pipeline.references.checking import refuse_changed
 from scene_pipeline.providers.base import ImageProvider, ImageRequest, Submission
 
 SCENE_CHANGED: Final = "scene_changed"
@@ -48,6 +49,7 @@ async def submit(
         request = await _complete(context, generation)
         async with services.pool.connection() as conn:
             _refuse_unwanted(generation, await intentions.why_unwanted(conn, generation))
+            await refuse_changed(conn, generation)
             permitted = await permit(
                 conn, generation, context.caps(generation), context.order.run_id
             )

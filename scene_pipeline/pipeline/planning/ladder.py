@@ -90,8 +90,15 @@ async def plan_next(
         provider = services.provider(step.provider)
     except ConfigurationError:
         return None  # a fallback whose key is missing is no fallback
-    new = _new_rung(services, rejected, step, provider.reference_limits(step.endpoint).max_count)
+    most = provider.reference_limits(step.endpoint).max_count
+    if "references" not in rejected.parameters and len(_document_references(rejected)) > most:
+        return None  # without them it would be another picture: a person is asked
+    new = _new_rung(services, rejected, step, most)
     return await rungs.plan_rung(conn, rejected, new, run_id)
+
+
+def _document_references(generation: Generation) -> Sequence[str]:
+    return generation.content.get("references") or ()
 
 
 def _new_rung(services: Services, rejected: Generation, step: Step, max_references: int) -> NewRung:

@@ -4,6 +4,8 @@ Belongs here: putting together what `plan` and `status` show. Does not belong he
 (`scenes.planning`), launching (the sensors), showing.
 """
 
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,10 +18,13 @@ from scene_pipeline.database.waiting import (
     waiting_requests,
 )
 from scene_pipeline.pipeline.planning.preview import RunIntent, RunPreview, prepare_run
+from scene_pipeline.pipeline.planning.standing import causes_of
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
+from scene_pipeline.pipeline.references.foreign import open_eyes, refresh_foreign
 from scene_pipeline.providers.prices import PriceTable
 from scene_pipeline.scenes.planning import readable_causes
 from scene_pipeline.scenes.prompt_diff import Stretch, compare_prompts
+from scene_pipeline.scenes.references import KnownPicture
 from scene_pipeline.settings import Settings
 
 
@@ -59,7 +64,12 @@ class ProjectOutlook:
 
 
 async def look_ahead(
-    conn: Connection, settings: Settings, prices: PriceTable, project_key: str
+    conn: Connection,
+    settings: Settings,
+    prices: PriceTable,
+    project_key: str,
+    *,
+    asks_servers: bool = False,
 ) -> ProjectOutlook:
     """Look at every scene of a project; everything is undone at the end.
 
@@ -68,10 +78,20 @@ async def look_ahead(
         settings: Of this process.
         prices: For the estimates.
         project_key: Whose scenes.
+        asks_servers: Whether foreign servers are asked about reference pictures first; what they
+            say is kept.
 
     Raises:
         UsageError: There is no such project, or its document cannot be used.
     """
+    if asks_servers:
+        await refresh_foreign(
+            lambda: nullcontext(conn),
+            settings,
+            project_key,
+            scene_ids=None,
+            open_eyes=lambda: open_eyes(settings),
+        )
     async with conn.transaction(force_rollback=True):
         intent = RunIntent(refresh_stale=await is_refreshed_by_itself(conn, project_key))
         preview = await prepare_run(conn, settings, prices, project_key, intent, is_dry=True)
@@ -83,7 +103,7 @@ async def look_ahead(
         scenes=tuple(
             SceneOutlook(
                 scene=scene,
-                edits=edits_of(scene.state),
+                edits=edits_of(scene.state, preview.survey.document.pictures),
                 requests=tuple(requests.get(scene.ref.scene_id, ())),
                 launch=launches.get(scene.ref.scene_id),
                 refresh_at=_refresh_at(scene, quiet) if intent.refresh_stale else None,
@@ -107,9 +127,10 @@ def _refusal(scene: SurveyedScene, *, is_archived: bool) -> str | None:
     return "locked" if has_locked_frame(scene.state) else None
 
 
-def edits_of(state: SceneState) -> tuple[Edit, ...]:
+def edits_of(state: SceneState, pictures: Mapping[str, KnownPicture]) -> tuple[Edit, ...]:
     """What changed since the current version was made, part by part; empty where nothing did."""
-    parts = [p for p in state.stale_causes or () if p != "expanded_prompt" or not _is_own(state)]
+    causes = causes_of(state, pictures)
+    parts = [part for part in causes if part != "expanded_prompt" or not _is_own(state)]
     before, after = state.current_content or {}, state.content
     return tuple(
         Edit(cause, _compare(before.get(part), after.get(part)))

@@ -4,6 +4,7 @@ Planning pays nothing. It runs in one transaction per project, so that a run eit
 scenes or none.
 """
 
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import groupby
 
@@ -21,6 +22,7 @@ from scene_pipeline.pipeline.planning.scene_work import (
 )
 from scene_pipeline.pipeline.planning.survey import SurveyedScene, survey_project
 from scene_pipeline.pipeline.planning.unplanned import as_it_is, gone, known_failure, refuse
+from scene_pipeline.pipeline.references.foreign import eyes_of, refresh_foreign
 from scene_pipeline.pipeline.services import Services
 
 
@@ -34,6 +36,13 @@ async def plan_order(order: FrameOrder, services: Services) -> list[SceneWork]:
     by_project = groupby(sorted(order.scenes), key=lambda ref: ref.project_key)
     for project_key, grouped in by_project:
         refs = list(grouped)
+        await refresh_foreign(
+            services.pool.connection,
+            services.settings,
+            project_key,
+            scene_ids=[ref.scene_id for ref in refs],
+            open_eyes=lambda: nullcontext(eyes_of(services)),
+        )
         async with services.pool.connection() as conn, conn.transaction():
             survey = await survey_project(
                 conn,

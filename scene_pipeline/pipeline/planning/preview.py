@@ -195,7 +195,8 @@ def check_settings(settings: Settings) -> None:
 def may_pay(scene: SurveyedScene) -> bool:
     """Whether the run would pay for this scene; what is submitted already is paid for."""
     action = scene.decision.action
-    return action == "generate" or (action == "resume" and scene.state.open_state == "planned")
+    is_unpaid = action == "generate" or (action == "resume" and scene.state.open_state == "planned")
+    return is_unpaid and scene.blocked is None
 
 
 def expected_micros(scene: SurveyedScene) -> int:

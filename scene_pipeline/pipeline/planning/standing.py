@@ -5,12 +5,18 @@ Belongs here: from rows to plain facts. Does not belong here: deciding (`scenes.
 
 from collections.abc import Mapping, Set
 from dataclasses import replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from scene_pipeline.database.rows import SceneState
 from scene_pipeline.scenes.document import Scene
 from scene_pipeline.scenes.planning import LastFailure, Standing
+from scene_pipeline.scenes.references import KnownPicture, described, replaced_pictures
 from scene_pipeline.scenes.requests import RequestOverrides, read_overrides
+
+DIGESTS: Final = "reference_digests"
+"""The part of a scene's content that says which bytes its references are."""
+NO_PICTURES: Final[Mapping[str, KnownPicture]] = MappingProxyType({})
 
 
 def overridden(
@@ -38,8 +44,31 @@ def wishes_of(order: RequestOverrides, state: SceneState) -> RequestOverrides:
     return read_overrides(state.open_overrides or {}) if is_silent else order
 
 
+def causes_of(state: SceneState, pictures: Mapping[str, KnownPicture]) -> list[str]:
+    """The parts of a scene's content that changed; a replaced picture is a part of its own.
+
+    Args:
+        state: As the view has it.
+        pictures: What is known of the document's references, for their names.
+    """
+    parts = [part for part in state.stale_causes or () if part != DIGESTS]
+    if DIGESTS not in (state.stale_causes or ()):
+        return parts
+    replaced = [
+        f"reference {described(name, pictures[name].label if name in pictures else None)}"
+        " was replaced"
+        for name in replaced_pictures(state.current_content or {}, state.content)
+    ]
+    return [*parts, *replaced] or ["references"]
+
+
 def standing_of(
-    state: SceneState, scene: Scene | None, *, is_archived: bool, known_urls: Set[str]
+    state: SceneState,
+    scene: Scene | None,
+    *,
+    is_archived: bool,
+    known_urls: Set[str],
+    pictures: Mapping[str, KnownPicture] = NO_PICTURES,
 ) -> Standing:
     """The facts of one scene that the decision needs, but for what could be reused.
 
@@ -48,6 +77,7 @@ def standing_of(
         scene: Its entry in the document; None where it cannot be used.
         is_archived: Of its project.
         known_urls: Addresses that are, or were, those of the project's versions.
+        pictures: What is known of the document's references, for their names.
     """
     failure = None
     if state.last_state == "failed":
@@ -63,7 +93,7 @@ def standing_of(
         is_locked=state.locked,
         has_frame=state.image_id is not None,
         is_stale=state.image_id is not None and state.current_content_hash != state.content_hash,
-        stale_causes=state.stale_causes or (),
+        stale_causes=causes_of(state, pictures),
         has_open_generation=state.open_generation_id is not None,
         has_request=state.request_id is not None,
         is_in_document=scene is not None and scene.start_frame == state.storage_url,

@@ -28,6 +28,7 @@ from scene_pipeline.pipeline.orders import Failure, Mode, SceneRef
 from scene_pipeline.pipeline.planning.reuse import find_identical, find_reusable, reusable_of
 from scene_pipeline.pipeline.planning.standing import overridden, standing_of, wishes_of
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
+from scene_pipeline.pipeline.references.refusals import PictureRefusals
 from scene_pipeline.providers.prices import Estimate, PriceTable
 from scene_pipeline.providers.registry import most_images
 from scene_pipeline.scenes.document import ProjectDocument, Scene, read_document
@@ -65,6 +66,9 @@ class SurveyedScene:
     otherwise: Decision | None = None
     """What is decided where that version is not to be had any more; for an open generation that
     nothing was sent for, what costs nothing where the document no longer asks for it."""
+    blocked: Failure | None = None
+    """Why the document's reference pictures keep it from being made, as far as is known now; it is
+    planned all the same, and asks again when it is its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,7 @@ async def survey_project(
     stored = await load_document(conn, project.id)
     document = read_document(stored.master_json, order=stored.scene_order)
     defaults = request_defaults(settings)
-    await synchronise(conn, stored, document, defaults)
+    document = await synchronise(conn, stored, document, defaults)
     states = await scene_states(conn, project.id)
     reusable = await find_reusable(conn, project, states) if mode == "ensure" else {}
     if scene_ids is not None:
@@ -139,6 +143,7 @@ async def survey_project(
             by_id.get(state.scene_id),
             is_archived=project.is_archived,
             known_urls=known_urls,
+            pictures=document.pictures,
         )
 
     def decided(standing: Standing) -> Decision:
@@ -199,7 +204,23 @@ async def survey_project(
             )
             for scene in surveyed
         ]
-    return ProjectSurvey(project, document, tuple(surveyed))
+    refusals = PictureRefusals(settings, document)
+    return ProjectSurvey(
+        project, document, tuple(_with_refusal(scene, refusals) for scene in surveyed)
+    )
+
+
+def _with_refusal(scene: SurveyedScene, refusals: PictureRefusals) -> SurveyedScene:
+    """Say of a scene that would be paid for why its reference pictures cannot be sent."""
+    decision, request = scene.decision, scene.request
+    is_unsent = decision.action == "resume" and scene.state.open_state == "planned"
+    if request is None or not (decision.action == "generate" or is_unsent):
+        return scene
+    blocked = refusals.of(request)
+    if blocked is None:
+        return scene
+    told = replace(decision, reason=f"blocked: {blocked.message}")
+    return replace(scene, decision=told, blocked=blocked)
 
 
 def _settle(

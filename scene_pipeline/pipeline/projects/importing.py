@@ -160,9 +160,11 @@ async def _update(
 
 async def _our_urls(conn: Connection, project_id: UUID) -> frozenset[str]:
     cursor = await conn.execute(
-        "SELECT storage_url FROM scene_images WHERE project_id = %s", (project_id,)
+        "SELECT storage_url AS url FROM scene_images WHERE project_id = %s"
+        " UNION SELECT url FROM former_addresses WHERE project_id = %s",
+        (project_id, project_id),
     )
-    return frozenset(row["storage_url"] for row in await cursor.fetchall())
+    return frozenset(row["url"] for row in await cursor.fetchall())
 
 
 def _with_recorded_frames(

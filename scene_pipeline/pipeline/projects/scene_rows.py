@@ -4,11 +4,14 @@ Belongs here: what a scene's row says of its content. Does not belong here: deci
 (`pipeline.planning.survey`).
 """
 
+from dataclasses import replace
 from typing import Any
 
+from scene_pipeline.database import references
 from scene_pipeline.database.projects import StoredDocument, synchronise_scenes
 from scene_pipeline.database.rows import Connection, SceneRow
 from scene_pipeline.errors import UsageError
+from scene_pipeline.pipeline.projects import pictures
 from scene_pipeline.providers.registry import DEFAULT_MODELS
 from scene_pipeline.scenes.document import ProjectDocument, Scene
 from scene_pipeline.scenes.prompts import EXPANSION_VERSION
@@ -38,10 +41,39 @@ def request_defaults(settings: Settings) -> RequestDefaults:
 
 async def synchronise(
     conn: Connection, stored: StoredDocument, document: ProjectDocument, defaults: RequestDefaults
+) -> ProjectDocument:
+    """Derive the table of scenes, where document or reference pictures have changed since.
+
+    Args:
+        conn: In a transaction.
+        stored: The document's row.
+        document: As it reads.
+        defaults: For what it leaves open.
+
+    Returns:
+        The document with what is known of the pictures that it names.
+    """
+    project, named = stored.project, document.named_pictures
+    is_due = project.planned_revision < project.revision
+    looked = await pictures.look_up(conn, project.id, named) if named else None
+    if looked is not None and (is_due or looked.has_other_bytes):
+        await references.hold_project(conn, project.id)
+        # Again: another transaction may have derived them meanwhile.
+        looked = await pictures.look_up(conn, project.id, named)
+    if is_due:
+        await references.forget_pictures(conn, project.id, project.revision, named)
+    if looked is not None:
+        await pictures.keep(conn, project.id, looked)
+        document = replace(document, pictures=looked.pictures)
+        is_due = is_due or looked.has_other_bytes
+    if is_due:
+        await _derive(conn, stored, document, defaults)
+    return document
+
+
+async def _derive(
+    conn: Connection, stored: StoredDocument, document: ProjectDocument, defaults: RequestDefaults
 ) -> None:
-    """Derive the table of scenes from the document, when it has changed since the last time."""
-    if stored.project.planned_revision >= stored.project.revision:
-        return
     rows = [_scene_row(document, scene, defaults) for scene in document.scenes]
     usable = {row.scene_id for row in rows}
     places = {scene_id: place for place, scene_id in enumerate(document.scene_order, start=1)}
@@ -100,4 +132,12 @@ def content_parts(request: ResolvedRequest) -> dict[str, Any]:
         "references": list(request.document_references),
         "size": str(request.document_size),
         "expansion_version": EXPANSION_VERSION,
+        **_digests(request),
     }
+
+
+def _digests(request: ResolvedRequest) -> dict[str, dict[str, str]]:
+    """The pictures behind the references, as far as their bytes were ever seen."""
+    named = zip(request.document_references, request.document_digests, strict=True)
+    known = {name: digest for name, digest in named if digest is not None}
+    return {"reference_digests": known} if known else {}

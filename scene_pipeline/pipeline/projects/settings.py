@@ -1,4 +1,4 @@
-"""What people set of a project: whether edited scenes are made anew by themselves, and the archive.
+"""What people set of a project: whether edits are followed, what is kept, and the archive.
 
 Belongs here: what closing a project means. Does not belong here: its document
 (`pipeline.projects.importing`), its partition keys (`pipeline.upkeep.archive`).
@@ -19,6 +19,7 @@ from scene_pipeline.database.project_settings import (
     read_project_settings,
     set_archived,
     set_auto_refresh,
+    set_kept,
 )
 from scene_pipeline.database.rows import Connection, ProjectRow
 from scene_pipeline.errors import NotFoundError, UsageError
@@ -32,11 +33,26 @@ class ProjectChange:
 
     settings: ProjectSettings
     changed: tuple[str, ...]
-    """Which settings were not so already: "auto_refresh", "archived"."""
+    """Which settings were not so already: "auto_refresh", "archived", "kept_versions"."""
     given_up: tuple[str, ...] = ()
     """Scenes whose planned generation was given up; nothing had been sent for them."""
     finishing: tuple[str, ...] = ()
     """Scenes whose picture was asked for before; it is still brought home."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptVersions:
+    """What retention is to keep of each scene of a project; what is None stays as it is.
+
+    Attributes:
+        versions: The newest ones, at least 1.
+        days: What is younger than this.
+        is_default: What is not given becomes the installation's again.
+    """
+
+    versions: int | None = None
+    days: float | None = None
+    is_default: bool = False
 
 
 async def show_project_settings(conn: Connection, project_key: str) -> ProjectSettings:
@@ -58,6 +74,7 @@ async def change_project_settings(
     *,
     auto_refresh: bool | None = None,
     is_archived: bool | None = None,
+    kept: KeptVersions | None = None,
 ) -> ProjectChange:
     """Change what is given, in one transaction; what is None stays as it is.
 
@@ -69,6 +86,7 @@ async def change_project_settings(
         project_key: The project.
         auto_refresh: Whether edited scenes get a new frame by themselves, after a quiet period.
         is_archived: Whether the project is closed.
+        kept: What retention keeps of each scene.
 
     Raises:
         NotFoundError: There is no such project.
@@ -97,6 +115,8 @@ async def change_project_settings(
             conn, before.project_id, is_on=auto_refresh
         ):
             changed.append("auto_refresh")
+        if kept is not None and await _keep(conn, before, kept):
+            changed.append("kept_versions")
         after = await show_project_settings(conn, project_key)
         if changed:
             await append_event(
@@ -107,9 +127,22 @@ async def change_project_settings(
                     "changed": changed,
                     "auto_refresh": after.auto_refresh,
                     "archived": after.archived_at is not None,
+                    "keep_versions": after.keep_versions,
+                    "keep_days": after.keep_days,
                 },
             )
     return ProjectChange(after, tuple(changed), given_up, finishing)
+
+
+async def _keep(conn: Connection, before: ProjectSettings, kept: KeptVersions) -> bool:
+    versions = None if kept.is_default else before.keep_versions
+    days = None if kept.is_default else before.keep_days
+    return await set_kept(
+        conn,
+        before.project_id,
+        keep_versions=versions if kept.versions is None else kept.versions,
+        keep_days=days if kept.days is None else kept.days,
+    )
 
 
 async def _wind_up(

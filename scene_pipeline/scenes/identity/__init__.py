@@ -20,6 +20,8 @@ from scene_pipeline.scenes.identity.library_keys import (
     upload_storage_key,
 )
 from scene_pipeline.scenes.identity.partitions import (
+    library_partition_key,
+    parse_library_partition_key,
     parse_partition_key,
     parse_project_partition_key,
     partition_key,
@@ -68,9 +70,11 @@ __all__ = [
     "frame_storage_key",
     "is_asset_id",
     "is_storage_key",
+    "library_partition_key",
     "new_asset_id",
     "next_seed",
     "parse_frame_asset_id",
+    "parse_library_partition_key",
     "parse_partition_key",
     "parse_project_partition_key",
     "partition_key",

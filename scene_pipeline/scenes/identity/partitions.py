@@ -12,6 +12,10 @@ MAX_PROJECT_KEY_BYTES = 80
 """Encoded length of the project's half; with the scene's half and the slash 200 bytes in all."""
 MAX_SCENE_ID_BYTES = 119
 """Encoded length of the scene's half."""
+SHARED_LIBRARY_KEY = "_library"
+"""Partition of what belongs to no project."""
+_PROJECT_NAMED_SO = "%5Flibrary"
+"""Partition of a project that has that very key."""
 
 _NEIGHBOURING_DOTS = re.compile(r"\.{2,}")
 
@@ -71,6 +75,35 @@ def parse_project_partition_key(key: str) -> str:
     if project_key is None or project_key_problem(project_key) is not None:
         raise _bad_partition_key(key)
     return project_key
+
+
+def library_partition_key(project_key: str | None) -> str:
+    """Build the key of a partition of the library: a project's, or the one shared by all.
+
+    Args:
+        project_key: The project's readable key; None for what belongs to no project.
+
+    Raises:
+        DocumentError: The key is empty, too long or holds characters that no key can.
+    """
+    if project_key is None:
+        return SHARED_LIBRARY_KEY
+    return (
+        _PROJECT_NAMED_SO
+        if project_key == SHARED_LIBRARY_KEY
+        else project_partition_key(project_key)
+    )
+
+
+def parse_library_partition_key(key: str) -> str | None:
+    """Give back the project key of a partition of the library; None for the shared one.
+
+    Raises:
+        UsageError: The key is not one that `library_partition_key` builds.
+    """
+    if key == SHARED_LIBRARY_KEY:
+        return None
+    return SHARED_LIBRARY_KEY if key == _PROJECT_NAMED_SO else parse_project_partition_key(key)
 
 
 def scene_id_problem(scene_id: str) -> str | None:

@@ -1,0 +1,86 @@
+"""`assets imports`: what was asked to come into the library, and how it stands.
+
+Belongs here: showing. Does not belong here: importing (`cli.assets_add`).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from scene_pipeline.cli.import_progress import size_words
+from scene_pipeline.cli.session import in_database, open_databases
+from scene_pipeline.cli.tables import SceneTable
+from scene_pipeline.cli.terminal import Terminal
+from scene_pipeline.cli.wording import plural
+from scene_pipeline.database.imports import ImportRow, list_imports
+from scene_pipeline.database.projects import get_project
+from scene_pipeline.pipeline.library.sources import shown_source
+from scene_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from scene_pipeline.database.rows import Connection
+
+SHOWN = 200
+_STYLES = {"done": "green", "failed": "red", "expired": "dim", "running": "cyan"}
+
+
+def show_imports(terminal: Terminal, project_key: str | None) -> int:
+    """Show the newest imports of a project, or of all; returns the exit code.
+
+    Raises:
+        NotFoundError: There is no such project.
+    """
+    settings = load_settings()
+
+    async def read(conn: "Connection") -> list[ImportRow]:
+        owner = None if project_key is None else (await get_project(conn, project_key)).id
+        return await list_imports(conn, owner, limit=SHOWN)
+
+    with open_databases(settings, terminal) as urls:
+        rows = in_database(urls.application, read)
+    if terminal.is_json:
+        terminal.document({"imports": [_row_json(row) for row in rows]})
+        return 0
+    if not rows:
+        terminal.say("Nothing was asked to be imported.")
+        return 0
+    table = SceneTable(terminal, ["asked at (UTC)", "source", "kind", "state", "received", "why"])
+    for row in rows:
+        result = row.asset_id or ""
+        table.add(
+            f"{row.created_at:%Y-%m-%d %H:%M}",
+            shown_source(row),
+            row.kind,
+            (row.state, _STYLES.get(row.state, "")),
+            size_words(row.bytes_received) if row.bytes_received else "",
+            row.error_message or result,
+        )
+    table.show()
+    open_ones = sum(row.state in ("awaiting_upload", "pending", "running") for row in rows)
+    terminal.say()
+    terminal.say(f"{plural(len(rows), 'import')}; {open_ones} not ended", style="bold")
+    return 0
+
+
+def _row_json(row: ImportRow) -> dict[str, Any]:
+    return {
+        "import_id": str(row.id),
+        "project": row.project_key,
+        "source": shown_source(row),
+        "kind": row.kind,
+        "state": row.state,
+        "bytes_received": row.bytes_received,
+        "bytes_total": row.bytes_total,
+        "asset_id": row.asset_id,
+        "is_duplicate": row.is_duplicate,
+        "attempts": row.attempts,
+        "due_at": row.due_at.isoformat() if row.state in ("pending", "running") else None,
+        "asked_at": row.created_at.isoformat(),
+        "finished_at": row.finished_at.isoformat() if row.finished_at else None,
+        "run_id": row.run_id,
+        "error": None
+        if row.error_code is None
+        else {
+            "code": row.error_code,
+            "message": row.error_message,
+            "next_action": row.error_next_action,
+        },
+    }

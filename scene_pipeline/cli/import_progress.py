@@ -1,0 +1,144 @@
+"""The live display of imports: what has really arrived of each, as it arrives.
+
+At a terminal a few lines are drawn over, at most `MAX_LINES` however many addresses there are;
+piped into a file, each import's end is one line; with `--json` nothing is written.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
+
+from scene_pipeline.cli.progress import MAX_LINES, REFRESHES_PER_SECOND
+from scene_pipeline.cli.terminal import Terminal, plain
+from scene_pipeline.pipeline.library.import_events import (
+    ImportEvent,
+    ImportOutcome,
+    ImportProgress,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+_STYLES = {"new": "green", "duplicate": "dim", "busy": "yellow", "waiting": "red", "failed": "red"}
+
+
+@dataclass(slots=True)
+class _Line:
+    """What is shown of one import."""
+
+    source: str
+    words: str = "waiting"
+    style: str = "dim"
+    is_working: bool = False
+
+
+class ImportDisplay(AbstractContextManager["ImportDisplay"]):
+    """Shows imports while they work; called in the run's thread for every event.
+
+    Args:
+        terminal: Where to.
+        sources: What is imported, by the import's id.
+    """
+
+    def __init__(self, terminal: Terminal, sources: Mapping[UUID, str]) -> None:
+        self._terminal = terminal
+        self._lines = {key: _Line(plain(source)) for key, source in sources.items()}
+        self.outcomes: dict[UUID, ImportOutcome] = {}
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+        self._has_begun = False
+
+    def __enter__(self) -> Self:
+        if self._terminal.is_live:
+            from rich.live import Live  # noqa: PLC0415  # where used
+
+            self._live = Live(
+                self,
+                console=self._terminal.console,
+                refresh_per_second=REFRESHES_PER_SECOND,
+                transient=True,
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, event: ImportEvent) -> None:
+        """Take one event."""
+        with self._lock:
+            self._has_begun = True
+            line = self._lines.get(event.import_id)
+            if isinstance(event, ImportOutcome):
+                self.outcomes[event.import_id] = event
+            if line is None:
+                return
+            line.is_working = isinstance(event, ImportProgress)
+            if isinstance(event, ImportProgress):
+                line.words, line.style = received_words(event), ""
+                return
+            line.words, line.style = import_words(event), _STYLES[event.status]
+            if self._live is None:
+                self._terminal.say(plain(f"{line.source}  {line.words}"))
+
+    def __rich_console__(self, console: "Console", _options: object) -> "Sequence[RenderableType]":
+        """What Rich draws, several times a second, in a thread of its own."""
+        from rich.table import Table  # noqa: PLC0415  # where used
+        from rich.text import Text  # noqa: PLC0415
+
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        table.expand = True
+        with self._lock:
+            for line in self._visible(min(MAX_LINES, max(console.height - 3, 1))):
+                table.add_row(Text(line.source), Text(line.words, style=line.style))
+            counts = Counter(one.status for one in self.outcomes.values())
+            parts = [f"{len(self.outcomes)} of {len(self._lines)}"]
+            parts += [f"{number} {status}" for status, number in counts.items()]
+            if not self._has_begun:
+                parts.append("Starting Dagster ...")
+        return [table, Text("\n" + " \u00b7 ".join(parts), style="dim")]
+
+    def _visible(self, limit: int) -> list[_Line]:
+        """All lines where they fit; else those in flight first."""
+        lines = list(self._lines.values())
+        if len(lines) <= limit:
+            return lines
+        return sorted(lines, key=lambda line: not line.is_working)[:limit]
+
+
+def received_words(progress: ImportProgress) -> str:
+    """How much has arrived, of how much where that was announced."""
+    received = size_words(progress.bytes_received)
+    if progress.bytes_total is None:
+        return f"{received} received"
+    return f"{received} of {size_words(progress.bytes_total)} received"
+
+
+def import_words(outcome: ImportOutcome) -> str:
+    """What became of an import, in one line."""
+    if outcome.failure is not None:
+        return f"{outcome.status}: [{outcome.failure.code}] {outcome.failure.message}"
+    if outcome.status == "busy":
+        return "another run is importing it, or has"
+    size = "" if outcome.size_bytes is None else f", {size_words(outcome.size_bytes)}"
+    there = "there already as " if outcome.status == "duplicate" else ""
+    return f"{there}{outcome.asset_id} ({outcome.mime_type}{size})"
+
+
+def size_words(number: int) -> str:
+    """A number of bytes for people."""
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"

@@ -1,0 +1,102 @@
+"""Tags: short words of the user's own, all of them in lower case and none of them twice."""
+
+from collections.abc import Iterable
+from typing import NoReturn
+
+from scene_pipeline.database import asset_changes, assets
+from scene_pipeline.database.asset_changes import MAX_TAGS
+from scene_pipeline.database.assets import AssetRow
+from scene_pipeline.database.rows import Connection
+from scene_pipeline.errors import NotFoundError, UsageError
+from scene_pipeline.scenes.identity import parse_frame_asset_id
+
+MAX_TAG_LENGTH = 64
+
+
+async def change_tags(
+    conn: Connection, asset_id: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()
+) -> AssetRow:
+    """Add and remove tags of an asset; what is removed and added stays.
+
+    Args:
+        conn: Not inside a transaction; this is one.
+        asset_id: `ast_...`.
+        add: Tags as somebody typed them.
+        remove: Likewise; one that the asset does not have is no error.
+
+    Raises:
+        UsageError: code "tag_invalid" or "too_many_tags"; "asset_is_frame" for a frame.
+        NotFoundError: There is no such asset.
+    """
+    refuse_frame(asset_id, "Frames have no tags of their own")
+    added, removed = normalised_tags(add), set(normalised_tags(remove))
+    async with conn.transaction():
+        row = await asset_changes.lock_asset(conn, asset_id)
+        if row is None:
+            raise_unknown(asset_id)
+        kept = tuple(tag for tag in row.tags if tag not in removed)
+        await asset_changes.set_tags(conn, asset_id, merged_tags(kept, added))
+    changed = await assets.get_asset(conn, asset_id, with_deleted=True)
+    return changed or row
+
+
+def normalised_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Tags as they are kept: in lower case, without white space around or doubled within.
+
+    Raises:
+        UsageError: code "tag_invalid" or "too_many_tags".
+    """
+    cleaned = []
+    for tag in tags:
+        words = " ".join(tag.lower().split())
+        if not words.isprintable() or not 1 <= len(words) <= MAX_TAG_LENGTH:
+            raise UsageError(
+                f"{tag[:MAX_TAG_LENGTH]!r} is no tag.",
+                code="tag_invalid",
+                next_action=f"A tag has 1 to {MAX_TAG_LENGTH} printable characters.",
+            )
+        cleaned.append(words)
+    return merged_tags((), cleaned)
+
+
+def merged_tags(tags: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
+    """Both together, each once, in the order in which they came.
+
+    Raises:
+        UsageError: code "too_many_tags".
+    """
+    merged = tuple(dict.fromkeys((*tags, *more)))
+    if len(merged) > MAX_TAGS:
+        raise UsageError(
+            f"That makes {len(merged)} tags; an asset has at most {MAX_TAGS}.",
+            code="too_many_tags",
+            next_action="Remove some first (`scene-pipeline assets tag ID --remove TAG`).",
+        )
+    return merged
+
+
+def refuse_frame(asset_id: str, reason: str) -> None:
+    """Refuse what cannot be done to a generated frame.
+
+    Raises:
+        UsageError: code "asset_is_frame".
+    """
+    if parse_frame_asset_id(asset_id) is not None:
+        raise UsageError(
+            f"{asset_id} is a generated frame. {reason}.",
+            code="asset_is_frame",
+            next_action="Choose and lock versions with `promote` and `lock`; old ones are given up"
+            " by `scene-pipeline collect`.",
+        )
+
+
+def raise_unknown(asset_id: str) -> NoReturn:
+    """Say that an id is nobody's.
+
+    Raises:
+        NotFoundError: code "asset_unknown", always.
+    """
+    message = f"There is no asset {asset_id[:80]!r}."
+    raise NotFoundError(
+        message, code="asset_unknown", next_action="Run `scene-pipeline assets list`."
+    )

@@ -1,0 +1,82 @@
+"""Reference pictures as a person works with them: added, named, replaced, and told of."""
+
+import json
+
+from scene_pipeline_tests.end_to_end.command_line import CommandLine
+from scene_pipeline_tests.films import film
+from scene_pipeline_tests.standins.pictures import scene_file
+
+OFFLINE = {"SCENE_PIPELINE_PROVIDER": "offline"}
+
+
+def test_a_replaced_picture_makes_exactly_its_scenes_anew(
+    cli: CommandLine, database_url: str
+) -> None:
+    cli.variables = {"DATABASE_URL": database_url, **OFFLINE}
+    added = [
+        cli("assets", "add", cli.write(name, scene_file("PNG", seed=seed)), "--json").document
+        for seed, name in enumerate(("hero.png", "harbour.png", "lamp.png"), start=1)
+    ]
+    hero, harbour, lamp = (f"asset:{one['assets'][0]['asset_id']}" for one in added)
+    document = json.loads(
+        film(["The hero", "The harbour", "The hero at night", "A sea"], key="ref")
+    )
+    for scene_id, named in {
+        "scene_1": [hero, harbour],
+        "scene_2": [harbour, lamp],
+        "scene_3": [{"asset": hero.removeprefix("asset:")}],
+    }.items():
+        document["scenes"][scene_id]["references"] = named
+    file = cli.write("ref.json", json.dumps(document).encode())
+    assert cli.run(file, "--scene", "scene_1", "--scene", "scene_2").code == 0
+
+    other = cli.write("hero.png", scene_file("PNG", seed=9))
+    replaced = cli("assets", "add", other, "--replace", hero.removeprefix("asset:"))
+    plan, status = cli("plan", "ref", "--json"), cli("status", "ref")
+    run = cli.run("ref")
+    again = cli.run("ref", "--stale")
+
+    assert (replaced.code, plan.code) == (0, 0), replaced.err
+    cause = f"reference {hero} (hero.png) was replaced"
+    assert {scene_id: scene["state"] for scene_id, scene in plan.scenes.items()} == {
+        "scene_1": "stale",
+        "scene_2": "current",
+        "scene_3": "missing",
+        "scene_4": "missing",
+    }
+    assert plan.scenes["scene_1"]["edits"] == [{"cause": cause, "diff": None}]
+    assert plan.scenes["scene_1"]["by_itself"]["reason"] == f"edited since: {cause}"
+    assert hero in status.out
+    assert run.statuses == {
+        "scene_1": "stale",
+        "scene_2": "kept",
+        "scene_3": "generated",
+        "scene_4": "generated",
+    }
+    assert again.statuses == {
+        "scene_1": "generated",
+        "scene_2": "kept",
+        "scene_3": "kept",
+        "scene_4": "kept",
+    }
+
+
+def test_a_picture_that_is_not_there_is_told_by_plan_and_run(
+    cli: CommandLine, database_url: str
+) -> None:
+    cli.variables = {"DATABASE_URL": database_url, **OFFLINE}
+    missing = f"asset:ast_{'0' * 26}"
+    file = cli.write("gone.json", film(["The hero"], key="gone", references=[missing]))
+    assert cli("import", file).code == 0
+
+    plan, words, run = cli("plan", "gone", "--json"), cli("plan", "gone"), cli.run("gone")
+
+    [told] = plan.scenes.values()
+    assert told["error"]["code"] == "reference_missing"
+    assert plan.document["totals"]["estimated_cost_usd"] == 0
+    assert "nothing: blocked" in words.out
+    assert (run.code, run.statuses) == (1, {"scene_1": "blocked"})
+    error = run.scenes["scene_1"]["error"]
+    assert error["code"] == "reference_missing"
+    assert missing in error["message"]
+    assert "assets add" in error["next_action"]
