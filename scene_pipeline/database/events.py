@@ -17,6 +17,7 @@ EventKind = Literal[
     "generation_progress",
     "generation_complete",
     "generation_failed",
+    "generation_fallback",
     "submit_resolved",
     "generation_paid_again",
     "version_recorded",
@@ -55,6 +56,18 @@ async def append_event(
         " (kind, project_id, scene_id, generation_id, import_id, run_id, data)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s)",
         (kind, project_id, scene_id, generation_id, import_id, run_id, Jsonb(dict(data or {}))),
+    )
+
+
+async def append_progress(
+    conn: Connection, generation_id: UUID, run_id: str, data: Mapping[str, Any]
+) -> None:
+    """Append what a provider said of a request that is under way; nothing once it is not."""
+    await conn.execute(
+        "INSERT INTO pipeline_events (kind, project_id, scene_id, generation_id, run_id, data)"
+        " SELECT 'generation_progress', project_id, scene_id, id, %s, %s FROM generations"
+        " WHERE id = %s AND state = 'submitted'",
+        (run_id, Jsonb(dict(data)), generation_id),
     )
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from PIL import Image
 
+from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 PROMPTS = ["A lighthouse at dawn", "A storm at sea", "A kitchen at night"]
@@ -167,6 +168,29 @@ def test_a_bad_scene_is_set_aside_and_the_others_go_on(studio: Studio) -> None:
     assert run.statuses == {"good": "generated", "bad": "invalid"}
     assert run.outcomes["bad"].failure is not None
     assert run.outcomes["bad"].failure.code == "prompt_empty"
+
+
+def test_the_events_of_a_frame_tell_what_happened_and_what_the_provider_said(
+    fal: FalStandIn, fal_studio: Studio
+) -> None:
+    fal.jobs.queue_seconds = 2.0  # longer than the first poll waits
+    fal.jobs.run_seconds = 1.5
+    fal_studio.bring(film(["A lighthouse"]))
+
+    run = fal_studio.run()
+
+    assert run.statuses == {"scene_1": "generated"}
+    told = fal_studio.sql(
+        "SELECT kind, data FROM pipeline_events WHERE generation_id IS NOT NULL ORDER BY id"
+    )
+    kinds = [row["kind"] for row in told]
+    progress = [row["data"] for row in told if row["kind"] == "generation_progress"]
+    assert kinds[0] == "generation_started"
+    assert kinds.index("generation_progress") < kinds.index("generation_complete")
+    assert {"version_recorded", "frame_published"} <= set(kinds)
+    assert list(dict.fromkeys(said["state"] for said in progress)) == ["queued", "running"]
+    assert progress[0]["queue_position"] >= 0
+    assert not any("percent" in said for said in progress)
 
 
 def test_a_store_that_is_down_costs_nothing_twice(studio: Studio) -> None:

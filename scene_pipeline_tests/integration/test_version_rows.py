@@ -83,3 +83,22 @@ def test_retention_says_so_first_and_only_for_its_transaction(filmed: Studio) ->
         with pytest.raises(psycopg.errors.RestrictViolation), conn.transaction():
             conn.execute("DELETE FROM scene_images")
     assert filmed.sql("SELECT scene_id FROM scene_images") == [{"scene_id": "scene_2"}]
+
+
+def test_the_view_and_the_function_of_the_seed_answer(filmed: Studio) -> None:
+    [project] = filmed.sql("SELECT id, master_json FROM projects")
+    shown = filmed.sql(
+        "SELECT * FROM current_scene_images WHERE project_id = %s ORDER BY scene_id", project["id"]
+    )
+    [found] = filmed.sql(
+        "SELECT get_scene_image_url(%s, 'scene_2') AS url,"
+        " get_scene_image_url(%s, 'scene_3') AS nothing",
+        project["id"],
+        project["id"],
+    )
+
+    assert list(shown[0])[:4] == ["project_id", "scene_id", "storage_url", "generated_at"]
+    assert [row["scene_id"] for row in shown] == ["scene_1", "scene_2"]
+    written = project["master_json"]["scenes"]["scene_2"]["scene_start_frame"]
+    assert found == {"url": written, "nothing": None}
+    assert shown[1]["storage_url"] == written

@@ -7,7 +7,9 @@ late.)
 
 import random
 import time
+from uuid import UUID
 
+from scene_pipeline.database.events import append_progress
 from scene_pipeline.errors import ProviderError
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
@@ -18,6 +20,12 @@ _INTERVALS = ((10.0, 0.5), (60.0, 1.0), (300.0, 2.0))
 _SLOWEST_SECONDS = 5.0
 """Results can expire within six minutes, so that even an old request is asked for this often."""
 MAX_ERRORS_IN_A_ROW = 10
+MAX_EVENTS = 20
+"""Rows that one wait writes at most: a long queue and a talkative model say more than that."""
+EVENT_SECONDS = 2.0
+"""Shortest time between two rows of one request, but for the moment when it begins to run."""
+MAX_MESSAGE = 500
+"""Characters of a provider's log line that are kept."""
 
 
 def poll_interval_seconds(age_seconds: float) -> float:
@@ -47,6 +55,7 @@ async def wait_until_completed(
     services = context.services
     errors = 0
     told = ""
+    feed = _Feed(context, UUID(request.generation_id))
     started = time.monotonic()
     await services.sleep(provider.capabilities.first_poll_seconds)
     while True:
@@ -68,10 +77,35 @@ async def wait_until_completed(
         if text != told:
             told = text
             await voice.progress(progress.state, text)
+            await feed.tell(progress, text)
         if age > services.settings.generation_timeout_seconds:
             message = f"{provider.name} has not finished request {submission.request_id} in time."
             raise ProviderError(message, code="generation_timeout", retryable=True)
         await services.sleep(poll_interval_seconds(age) * random.uniform(0.9, 1.1))  # noqa: S311  # spreads load
+
+
+class _Feed:
+    """Keeps what the provider said of one request in the events, within bounds."""
+
+    def __init__(self, context: RunContext, generation_id: UUID) -> None:
+        self._context = context
+        self._generation_id = generation_id
+        self._state = ""
+        self._next_at = 0.0
+        self._left = MAX_EVENTS
+
+    async def tell(self, progress: Progress, text: str) -> None:
+        """Write a row, where it says something new and is not too soon after the last one."""
+        now = time.monotonic()
+        is_new_state = progress.state != self._state
+        if self._left == 0 or (now < self._next_at and not is_new_state):
+            return
+        self._state, self._next_at, self._left = progress.state, now + EVENT_SECONDS, self._left - 1
+        data: dict[str, object] = {"state": progress.state, "message": text[:MAX_MESSAGE]}
+        if progress.queue_position is not None:
+            data["queue_position"] = progress.queue_position
+        async with self._context.services.pool.connection() as conn:
+            await append_progress(conn, self._generation_id, self._context.order.run_id, data)
 
 
 def _words(provider: ImageProvider, progress: Progress) -> str:
