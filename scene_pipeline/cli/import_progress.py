@@ -4,16 +4,13 @@ At a terminal a few lines are drawn over, at most `MAX_LINES` however many addre
 piped into a file, each import's end is one line; with `--json` nothing is written.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from scene_pipeline.cli.progress import MAX_LINES, REFRESHES_PER_SECOND
+from scene_pipeline.cli.live_display import LiveDisplay
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.pipeline.library.import_events import (
     ImportEvent,
@@ -23,7 +20,6 @@ from scene_pipeline.pipeline.library.import_events import (
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.live import Live
 
 _STYLES = {"new": "green", "duplicate": "dim", "busy": "yellow", "waiting": "red", "failed": "red"}
 
@@ -38,7 +34,7 @@ class _Line:
     is_working: bool = False
 
 
-class ImportDisplay(AbstractContextManager["ImportDisplay"]):
+class ImportDisplay(LiveDisplay):
     """Shows imports while they work; called in the run's thread for every event.
 
     Args:
@@ -47,34 +43,10 @@ class ImportDisplay(AbstractContextManager["ImportDisplay"]):
     """
 
     def __init__(self, terminal: Terminal, sources: Mapping[UUID, str]) -> None:
-        self._terminal = terminal
+        super().__init__(terminal)
         self._lines = {key: _Line(plain(source)) for key, source in sources.items()}
         self.outcomes: dict[UUID, ImportOutcome] = {}
-        self._lock = threading.Lock()
-        self._live: Live | None = None
         self._has_begun = False
-
-    def __enter__(self) -> Self:
-        if self._terminal.is_live:
-            from rich.live import Live  # noqa: PLC0415  # where used
-
-            self._live = Live(
-                self,
-                console=self._terminal.console,
-                refresh_per_second=REFRESHES_PER_SECOND,
-                transient=True,
-            )
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def __call__(self, event: ImportEvent) -> None:
         """Take one event."""
@@ -93,8 +65,8 @@ class ImportDisplay(AbstractContextManager["ImportDisplay"]):
             if self._live is None:
                 self._terminal.say(plain(f"{line.source}  {line.words}"))
 
-    def __rich_console__(self, console: "Console", _options: object) -> "Sequence[RenderableType]":
-        """What Rich draws, several times a second, in a thread of its own."""
+    def draw(self, console: "Console", max_lines: int) -> "Sequence[RenderableType]":  # noqa: ARG002  # base
+        """See `LiveDisplay.draw`."""
         from rich.table import Table  # noqa: PLC0415  # where used
         from rich.text import Text  # noqa: PLC0415
 
@@ -102,14 +74,13 @@ class ImportDisplay(AbstractContextManager["ImportDisplay"]):
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         table.expand = True
-        with self._lock:
-            for line in self._visible(min(MAX_LINES, max(console.height - 3, 1))):
-                table.add_row(Text(line.source), Text(line.words, style=line.style))
-            counts = Counter(one.status for one in self.outcomes.values())
-            parts = [f"{len(self.outcomes)} of {len(self._lines)}"]
-            parts += [f"{number} {status}" for status, number in counts.items()]
-            if not self._has_begun:
-                parts.append("Starting Dagster ...")
+        for line in self._visible(max_lines):
+            table.add_row(Text(line.source), Text(line.words, style=line.style))
+        counts = Counter(one.status for one in self.outcomes.values())
+        parts = [f"{len(self.outcomes)} of {len(self._lines)}"]
+        parts += [f"{number} {status}" for status, number in counts.items()]
+        if not self._has_begun:
+            parts.append("Starting Dagster ...")
         return [table, Text("\n" + " \u00b7 ".join(parts), style="dim")]
 
     def _visible(self, limit: int) -> list[_Line]:

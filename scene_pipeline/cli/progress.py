@@ -7,16 +7,14 @@ At a terminal a few lines are drawn over, at most `MAX_LINES` however many scene
 into a file, each scene's end is one line; with `--json` nothing is written.
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from scene_pipeline.cli.live_display import LiveDisplay
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.cli.wording import dollars, duration, marks, outcome_words, style_of
 from scene_pipeline.pipeline.orders import (
@@ -30,12 +28,8 @@ from scene_pipeline.pipeline.orders import (
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.live import Live
     from rich.table import Table
     from rich.text import Text
-
-MAX_LINES = 12
-REFRESHES_PER_SECOND = 8.0
 
 _AFTER_STAGE: dict[Stage, str] = {
     "scene_prompt": "asking for the picture",
@@ -56,7 +50,7 @@ class _Line:
     outcome: SceneOutcome | None = None
 
 
-class RunProgress(AbstractContextManager["RunProgress"]):
+class RunProgress(LiveDisplay):
     """Shows a run while it works; called in the run's thread for every event.
 
     Args:
@@ -66,38 +60,14 @@ class RunProgress(AbstractContextManager["RunProgress"]):
     """
 
     def __init__(self, terminal: Terminal, scenes: Sequence[SceneRef], cap_usd: Decimal) -> None:
-        self._terminal = terminal
+        super().__init__(terminal)
         self._lines = {scene: _Line(plain(scene.scene_id)) for scene in scenes}
         self._cap_usd = cap_usd
         self._spent_usd = Decimal(0)
         self._counts: Counter[str] = Counter()
         self._doing = "Starting Dagster"
         self._began_at = time.monotonic()
-        self._lock = threading.Lock()
-        self._live: Live | None = None
         self._width = max((len(line.scene_id) for line in self._lines.values()), default=0)
-
-    def __enter__(self) -> Self:
-        if self._terminal.is_live:
-            from rich.live import Live  # noqa: PLC0415  # where used
-
-            self._live = Live(
-                self,
-                console=self._terminal.console,
-                refresh_per_second=REFRESHES_PER_SECOND,
-                transient=True,
-            )
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
 
     def doing(self, words: str) -> None:
         """Say what is being done besides the scenes: "Drawing the contact sheet"."""
@@ -129,12 +99,11 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             words = f"{line.scene_id:<{self._width}}  {outcome_words(outcome)}"
             self._terminal.say(f"{words}  {duration(seconds)}")
 
-    def __rich_console__(self, console: "Console", _options: object) -> "Sequence[RenderableType]":
-        """What Rich draws, several times a second, in a thread of its own."""
-        with self._lock:
-            return [self._table(console), self._totals()]
+    def draw(self, console: "Console", max_lines: int) -> "Sequence[RenderableType]":
+        """See `LiveDisplay.draw`."""
+        return [self._table(console, max_lines), self._totals()]
 
-    def _table(self, console: "Console") -> "Table":
+    def _table(self, console: "Console", max_lines: int) -> "Table":
         from rich.table import Table  # noqa: PLC0415  # where used
         from rich.text import Text  # noqa: PLC0415
 
@@ -146,7 +115,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         table.add_column(justify="right", no_wrap=True, min_width=6)
         table.expand = True
         now = time.monotonic()
-        for line in self._visible(min(MAX_LINES, max(console.height - 3, 1))):
+        for line in self._visible(max_lines):
             seconds = (
                 "" if line.began_at is None else duration((line.ended_at or now) - line.began_at)
             )
