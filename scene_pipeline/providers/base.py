@@ -149,6 +149,8 @@ class Capabilities:
     """How long after the submit the first poll is worth making."""
     url_lifetime_seconds: float | None = None
     """How long after its completion the URL of a result is certain to work; None if not known."""
+    fetches_references: bool = True
+    """Whether it can fetch a reference picture from its address; one that cannot gets the bytes."""
 
 
 @runtime_checkable

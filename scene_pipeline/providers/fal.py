@@ -107,7 +107,7 @@ class FalProvider:
 
     def reference_limits(self, endpoint: str) -> ReferenceLimits:
         """Which pictures a model can be given to go by, as far as its family is known."""
-        return model_family(endpoint).reference_limits
+        return reference_limits(endpoint)
 
     def upload_reference(self, data: bytes, content_type: str) -> str:
         """Put a picture to go by into Fal's own storage; gives its address there.
@@ -227,3 +227,8 @@ def build(settings: Settings) -> FalProvider:
 def max_images(endpoint: str) -> int:
     """How many pictures a model makes of one request."""
     return model_family(endpoint).max_images
+
+
+def reference_limits(endpoint: str) -> ReferenceLimits:
+    """Which pictures a model can be given to go by."""
+    return model_family(endpoint).reference_limits

@@ -40,11 +40,12 @@ class OfflineProvider:
         returns_urls=False,
         is_free=True,
         first_poll_seconds=0.0,
+        fetches_references=False,
     )
 
-    def reference_limits(self, endpoint: str) -> ReferenceLimits:  # noqa: ARG002  # base
+    def reference_limits(self, endpoint: str) -> ReferenceLimits:
         """Every model of its takes up to three."""
-        return ReferenceLimits(max_count=MAX_REFERENCES, argument="references")
+        return reference_limits(endpoint)
 
     def submit(self, request: ImageRequest) -> Submission:
         """Accept a request; its id is `local:<generation id>`.
@@ -139,3 +140,8 @@ def build(_settings: Settings) -> OfflineProvider:
 def max_images(_endpoint: str) -> int:
     """How many pictures it draws of one request."""
     return MAX_IMAGES
+
+
+def reference_limits(_endpoint: str) -> ReferenceLimits:
+    """Which pictures it can be given to go by."""
+    return ReferenceLimits(max_count=MAX_REFERENCES, argument="references")

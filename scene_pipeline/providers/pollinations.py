@@ -113,9 +113,7 @@ class PollinationsProvider:
 
     def reference_limits(self, endpoint: str) -> ReferenceLimits:
         """Models that are known to go by a picture take one, by an https address."""
-        if endpoint in _MODELS_WITH_REFERENCE:
-            return ReferenceLimits(max_count=1, argument="image")
-        return NO_REFERENCES
+        return reference_limits(endpoint)
 
     def submit(self, request: ImageRequest) -> Submission:
         """Ask for the picture with exactly one GET, and keep it until it is read.
@@ -217,3 +215,10 @@ def build(settings: Settings) -> PollinationsProvider:
 def max_images(_endpoint: str) -> int:
     """How many pictures a model makes of one request."""
     return MAX_IMAGES
+
+
+def reference_limits(endpoint: str) -> ReferenceLimits:
+    """Which pictures a model can be given to go by."""
+    if endpoint in _MODELS_WITH_REFERENCE:
+        return ReferenceLimits(max_count=1, argument="image")
+    return NO_REFERENCES

@@ -1,10 +1,11 @@
 """The providers by name: one line each, and everything else follows from it.
 
 A provider is one module and one line of `PROVIDERS` (docs/adding-a-provider.md). The module has
-two functions, which are called by these names:
+three functions, which are called by these names:
 
     build(settings: Settings) -> ImageProvider     without any connection; raises ConfigurationError
     max_images(endpoint: str) -> int               pictures that a model makes of one request
+    reference_limits(endpoint: str) -> ReferenceLimits      pictures that a model can be given
 
 Belongs here: names, default models, keys and hosts by name. Does not belong here: protocols, and
 what one provider needs to be built.
@@ -17,7 +18,7 @@ from types import MappingProxyType
 from typing import Protocol, cast
 
 from scene_pipeline.errors import ConfigurationError
-from scene_pipeline.providers.base import ImageProvider
+from scene_pipeline.providers.base import ImageProvider, ReferenceLimits
 from scene_pipeline.settings import DEFAULT_FAL_MODEL, Settings
 
 
@@ -30,6 +31,10 @@ class ProviderModule(Protocol):
 
     def max_images(self, endpoint: str) -> int:
         """How many pictures a model makes of one request."""
+        ...
+
+    def reference_limits(self, endpoint: str) -> ReferenceLimits:
+        """Which pictures a model can be given to go by."""
         ...
 
 
@@ -126,6 +131,10 @@ class Registry:
             if entry.is_free_without_key and not entry.has_key(settings)
         )
 
+    def keyed(self, settings: Settings) -> frozenset[str]:
+        """Names of those whose key is set."""
+        return frozenset(name for name, entry in self._entries.items() if entry.has_key(settings))
+
     def build(self, name: str, settings: Settings) -> ImageProvider:
         """Build a provider, without any connection yet.
 
@@ -141,6 +150,14 @@ class Registry:
             ConfigurationError: There is no such provider.
         """
         return self._module(name).max_images(endpoint)
+
+    def reference_limits(self, name: str, endpoint: str) -> ReferenceLimits:
+        """Which pictures a model can be given to go by; nothing is built, no key is needed.
+
+        Raises:
+            ConfigurationError: There is no such provider.
+        """
+        return self._module(name).reference_limits(endpoint)
 
     def _module(self, name: str) -> ProviderModule:
         entry = self._entries.get(name)
@@ -160,7 +177,9 @@ PROVIDER_NAMES = _REGISTRY.names
 DEFAULT_MODELS = _REGISTRY.default_models
 build_provider = _REGISTRY.build
 most_images = _REGISTRY.most_images
+reference_limits = _REGISTRY.reference_limits
 free_providers = _REGISTRY.free
+keyed_providers = _REGISTRY.keyed
 
 
 def result_hosts(settings: Settings) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ class ReplicateProvider:
 
     def reference_limits(self, endpoint: str) -> ReferenceLimits:
         """Which pictures a model can be given to go by, as far as its family is known."""
-        return model_family(endpoint).reference_limits
+        return reference_limits(endpoint)
 
     def submit(self, request: ImageRequest) -> Submission:
         """Ask for the pictures with exactly one POST.
@@ -242,3 +242,8 @@ def build(settings: Settings) -> ReplicateProvider:
 def max_images(endpoint: str) -> int:
     """How many pictures a model makes of one request."""
     return model_family(endpoint).max_images
+
+
+def reference_limits(endpoint: str) -> ReferenceLimits:
+    """Which pictures a model can be given to go by."""
+    return model_family(endpoint).reference_limits

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from uuid import UUID
 
 import dagster as dg
@@ -203,6 +204,41 @@ def test_waits_grow_up_to_a_bound(
     ]
 
     assert waits == seconds
+
+
+def wait_for_a_key(studio: Studio, *, since: str) -> None:
+    studio.sql(
+        "UPDATE generations SET error_code = 'replicate_token_missing', take_up_attempts = 3,"
+        " take_up_at = now() + interval '1 hour', updated_at = now() - %s::interval",
+        since,
+    )
+
+
+def give_key(daemon: Daemon) -> None:
+    settings = daemon.runtime.settings.model_copy(update={"replicate_api_token": "r8_abc"})
+    daemon.runtime = replace(daemon.runtime, settings=settings)
+
+
+def test_a_process_that_has_the_key_takes_up_what_waited_for_it(
+    daemon: Daemon, studio: Studio
+) -> None:
+    begin(studio, "after_plan")
+    wait_for_a_key(studio, since="1 day")
+    without = daemon.tick(unfinished_generations)
+    give_key(daemon)
+
+    assert without == []
+    assert len(daemon.tick(unfinished_generations)) == 1
+
+
+def test_what_is_held_up_again_by_a_key_that_is_set_here_waits_its_time(
+    daemon: Daemon, studio: Studio
+) -> None:
+    begin(studio, "after_plan")
+    wait_for_a_key(studio, since="0 seconds")
+    give_key(daemon)
+
+    assert daemon.tick(unfinished_generations) == []
 
 
 def test_what_waits_for_a_key_or_a_picture_is_not_taken_up_in_vain(

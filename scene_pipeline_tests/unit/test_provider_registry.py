@@ -21,11 +21,13 @@ from scene_pipeline.providers.registry import (
     build_provider,
     free_providers,
     most_images,
+    reference_limits,
     result_hosts,
 )
 from scene_pipeline.providers.replicate_paths import API_HOST
 from scene_pipeline.settings import Settings, load_settings
 
+DOCS = Path(scene_pipeline.__file__).parent.parent / "docs"
 KEYS = {"fal_key": "abc:def", "replicate_api_token": "r8_abc"}
 MISSING_KEYS = {
     "fal": ("fal_key_missing", "FAL_KEY"),
@@ -76,6 +78,10 @@ def build(settings):
 
 def max_images(endpoint):
     return 1
+
+
+def reference_limits(endpoint):
+    return NO_REFERENCES
 """
 
 
@@ -107,6 +113,7 @@ def test_an_unknown_provider_is_named_with_those_there_are() -> None:
     for ask in (
         lambda: build_provider("dalle", load_settings()),
         lambda: most_images("dalle", "dalle/3"),
+        lambda: reference_limits("dalle", "dalle/3"),
     ):
         with pytest.raises(ConfigurationError, match="'dalle'") as caught:
             ask()
@@ -116,6 +123,15 @@ def test_an_unknown_provider_is_named_with_those_there_are() -> None:
 @pytest.mark.parametrize("name", PROVIDER_NAMES)
 def test_how_many_pictures_a_model_makes_needs_no_key(name: str) -> None:
     assert most_images(name, DEFAULT_MODELS[name]) >= 1
+
+
+@pytest.mark.parametrize("name", PROVIDER_NAMES)
+def test_which_pictures_a_model_takes_needs_no_key_and_is_what_the_provider_says(name: str) -> None:
+    provider = build_provider(name, load_settings(**KEYS))
+
+    for model in (DEFAULT_MODELS[name], "fal-ai/flux-2-pro/edit", "kontext", "nobody/knows"):
+        assert reference_limits(name, model) == provider.reference_limits(model)
+    provider.close()
 
 
 def test_results_come_from_the_providers_hosts_and_those_of_the_user() -> None:
@@ -186,8 +202,18 @@ def test_a_provider_is_added_by_one_file_and_one_line(
     assert len(provider.fetch_result(request, submission).images) == 1
 
 
+def test_the_line_that_the_page_shows_is_one() -> None:
+    page = (DOCS / "adding-a-provider.md").read_text("utf-8")
+    shown = page.split("```python\n")[1].split("```")[0]
+
+    [line] = eval(shown, {"ProviderEntry": ProviderEntry})  # noqa: S307  # our own page
+
+    assert Registry((*PROVIDERS, line)).result_hosts[-1] == "*.sketch.example"
+    assert (line.service_hosts, line.key_variable) == (("api.sketch.example",), "SKETCH_KEY")
+
+
 def test_the_page_on_providers_tells_what_they_can_do() -> None:
-    page = Path(scene_pipeline.__file__).parent.parent / "docs" / "providers.md"
+    page = DOCS / "providers.md"
     row = r"^\| `(\w+)`([^|]*)\| (yes|no) \| (yes|no) \| (\w+) \| ([^|]+) \|"
     rows = re.findall(row, page.read_text("utf-8"), re.MULTILINE)
     keyed = {**KEYS, "pollinations_api_key": "sk_abc"}

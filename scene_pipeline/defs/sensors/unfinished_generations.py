@@ -19,8 +19,8 @@ _LONGEST_INTERVAL_SECONDS = 10
     description=(
         "Finishes what a dead or failed run left open: launches `frames` for it. A picture that is"
         " paid for is fetched, stored and published; a payment whose answer was lost is cleared up;"
-        " what waited for a budget is tried again. What somebody works on is left alone. CAN SPEND"
-        " MONEY, under the caps of project and day, but buys nothing twice."
+        " what waited for a budget or a key is tried again. What somebody works on is left alone."
+        " CAN SPEND MONEY, under the caps of project and day, but buys nothing twice."
     ),
 )
 def unfinished_generations(
@@ -34,5 +34,5 @@ def unfinished_generations(
         context.instance,
         pipeline,
         ("unfinished_generations",),
-        lambda conn, _settings, fates: unfinished(conn, fates),
+        unfinished,
     )

@@ -3,9 +3,11 @@
 Results expire at the provider within minutes to days, and what is paid for is finished first. A
 generation is left alone while a process holds its lock, and while the run that worked on it last
 is active: one of many scenes waits there for its turn. What a person cancelled before anything was
-sent is not begun again by itself.
+sent is not begun again by itself. What waits for a key is due as soon as a process begins that has
+it.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby
@@ -13,6 +15,7 @@ from operator import attrgetter
 
 from scene_pipeline.database import due
 from scene_pipeline.database.due import UnfinishedGeneration
+from scene_pipeline.database.key_waits import wake_waiting_for_keys
 from scene_pipeline.database.rows import Connection, GenerationState
 from scene_pipeline.pipeline.due.launches import (
     SCENES_PER_TICK,
@@ -22,8 +25,12 @@ from scene_pipeline.pipeline.due.launches import (
     reason_of,
 )
 from scene_pipeline.pipeline.references.checking import REFERENCE_CHANGED
+from scene_pipeline.providers.registry import keyed_providers
+from scene_pipeline.settings import Settings
 
 _PAID: frozenset[GenerationState] = frozenset({"submitted", "completed", "stored", "recorded"})
+_LOADED_AT = time.monotonic()
+"""When this process read its settings, or a little later."""
 _ACTIVE_WAIT = timedelta(seconds=15)
 """Until a generation of an active run is looked at again."""
 _CANCELED_WAIT = timedelta(hours=1)
@@ -35,13 +42,21 @@ _HELD_UP_WAITS = (600, 1200, 2400, 3600)
 """Seconds after the first attempt, the second and so on; the last one holds from there on."""
 
 
-async def unfinished(conn: Connection, fates: RunFates) -> list[Wish]:
+async def unfinished(conn: Connection, settings: Settings, fates: RunFates) -> list[Wish]:
     """Say which generations are to be taken up.
 
     Args:
         conn: Outside of a transaction.
+        settings: For the keys that are set.
         fates: Asks Dagster about runs.
     """
+    codes = [
+        f"{name}_{kind}_missing" for name in keyed_providers(settings) for kind in ("key", "token")
+    ]
+    if codes:
+        age = timedelta(seconds=time.monotonic() - _LOADED_AT)
+        async with conn.transaction():
+            await wake_waiting_for_keys(conn, codes, age)
     found = await due.unfinished_generations(conn, SCENES_PER_TICK)
     await conn.commit()
     if not found:
