@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         None, validation_alias="DAGSTER_DATABASE_URL", repr=False
     )
     public_url: str = Field("http://127.0.0.1:8420", validation_alias="SCENE_PIPELINE_PUBLIC_URL")
+    api_token: str | None = Field(
+        None, min_length=16, validation_alias="SCENE_PIPELINE_API_TOKEN", repr=False
+    )
     dagster_port: int = Field(3000, ge=1, le=65535, validation_alias="SCENE_PIPELINE_DAGSTER_PORT")
     inbox: str | None = Field(None, validation_alias="SCENE_PIPELINE_INBOX")
 

@@ -193,9 +193,23 @@ def assert_invariants(studio: Studio) -> None:
         ),
         "an object is not where the rows say": (
             "SELECT i.storage_path FROM scene_images i LEFT JOIN storage_objects o"
-            " ON o.key = i.storage_path AND o.state = 'present' AND o.refcount = ("
-            "   SELECT count(*) FROM scene_images s WHERE s.storage_path = o.key)"
+            " ON o.key = i.storage_path AND o.state = 'present'"
             " WHERE i.storage_status = 'stored' AND o.key IS NULL"
+        ),
+        "an asset's object is not where the rows say": (
+            "SELECT a.asset_id FROM user_assets a LEFT JOIN storage_objects o"
+            " ON o.key = a.storage_key AND o.state = 'present'"
+            " WHERE a.deleted_at IS NULL AND o.key IS NULL"
+        ),
+        "an object is counted otherwise than rows refer to it": (
+            "SELECT o.key, o.refcount FROM storage_objects o WHERE o.refcount <>"
+            " (SELECT count(*) FROM scene_images i WHERE i.storage_path = o.key)"
+            " + (SELECT count(*) FROM user_assets a"
+            "    WHERE a.storage_key = o.key AND a.deleted_at IS NULL)"
+            " + (SELECT count(*) FROM derivatives d WHERE d.storage_key = o.key)"
+            " + (SELECT count(*) FROM storyboards b WHERE b.storage_path = o.key)"
+            " + (SELECT count(*) FROM asset_imports u WHERE u.upload_key = o.key"
+            "    AND u.state IN ('awaiting_upload', 'pending', 'running'))"
         ),
         "a generation is unfinished": (
             "SELECT id, state FROM generations"

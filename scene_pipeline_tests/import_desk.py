@@ -89,7 +89,9 @@ class ImportDesk:
         )
 
     def events(self) -> list[str]:
+        """How imports went; what happened to assets is told besides."""
         found = self.studio.sql(
-            "SELECT kind FROM pipeline_events WHERE import_id IS NOT NULL ORDER BY id"
+            "SELECT kind FROM pipeline_events WHERE import_id IS NOT NULL"
+            " AND starts_with(kind, 'upload_') ORDER BY id"
         )
         return [row["kind"] for row in found]

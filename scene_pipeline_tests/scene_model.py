@@ -30,11 +30,45 @@ class Order:
     """Words that the order adds to every prompt."""
 
 
+Picture = tuple[str, str]
+"""What a scene goes by: the asset that it names, and the digest of its bytes."""
+
+
+@dataclass(slots=True)
+class Library:
+    """The pictures that the document's scenes may name."""
+
+    digests: dict[str, str] = field(default_factory=dict)
+    """Of each asset's bytes, those of deleted ones too."""
+    deleted: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+    """Assets that the document names anywhere."""
+    collected: set[str] = field(default_factory=set)
+    """Digests whose bytes are gone for good."""
+
+    def __deepcopy__(self, _memo: object) -> "Library":
+        """There is one, whatever becomes of a scene."""
+        return self
+
+    def is_there(self, picture: Picture | None) -> bool:
+        """Whether it may be sent: its asset is not deleted."""
+        return picture is None or picture[0] not in self.deleted
+
+    def is_same(self, picture: Picture | None) -> bool:
+        """Whether it still is what its name means."""
+        if picture is None:
+            return True
+        asset_id, digest = picture
+        is_known = asset_id in self.named and self.is_there(picture)
+        return is_known and self.digests[asset_id] == digest
+
+
 @dataclass(slots=True, eq=False)
 class Row:
     """One thing worth paying for."""
 
     prompt: str
+    picture: Picture | None
     token: str
     suffix: str
     age: int
@@ -44,6 +78,16 @@ class Row:
     is_retryable: bool = False
     is_blank: bool = False
     version: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """Of what it goes by; empty where that is nothing."""
+        return self.picture[1] if self.picture else ""
+
+    @property
+    def content(self) -> tuple[str | None, Picture | None]:
+        """What decides its picture."""
+        return self.prompt, self.picture
 
 
 @dataclass(slots=True, eq=False)
@@ -60,8 +104,8 @@ class Request:
 class Look:
     """Everything that can be seen of a scene from outside."""
 
-    rows: tuple[tuple[str, str, str, str, int], ...]
-    """Prompt, suffix, token, state and charges of each generation."""
+    rows: tuple[tuple[str, str, str, str, str, int], ...]
+    """Prompt, digest of its reference, suffix, token, state and charges of each generation."""
     versions: tuple[tuple[int, str, str, bool, bool], ...]
     """Number, prompt, token, whether current, whether rejected."""
     shown: int | None
@@ -80,6 +124,9 @@ class SceneModel:
 
     prompt: str | None
     """None where the document does not have it."""
+    library: Library = field(default_factory=Library)
+    asset: str | None = None
+    """The asset that its entry names."""
     rows: list[Row] = field(default_factory=list)
     frames: list[Row] = field(default_factory=list)
     """What each version was made by, from version 1."""
@@ -91,10 +138,28 @@ class SceneModel:
     """What an order was answered by where that was made for another one, by the order's token."""
     _births: int = 0
 
+    @property
+    def content(self) -> tuple[str | None, Picture | None]:
+        """What the document says that decides its picture, with the asset's bytes of today."""
+        named = self.asset
+        return self.prompt, None if named is None else (named, self.library.digests[named])
+
     def look(self) -> Look:
         """How it should look at this moment."""
         return Look(
-            tuple(sorted((r.prompt, r.suffix, r.token, r.state, r.paid) for r in self.rows)),
+            tuple(
+                sorted(
+                    (
+                        r.prompt,
+                        r.picture[1] if r.picture else "",
+                        r.suffix,
+                        r.token,
+                        r.state,
+                        r.paid,
+                    )
+                    for r in self.rows
+                )
+            ),
             tuple(
                 (number, row.prompt, row.token, row is self.current, row.is_blank)
                 for number, row in enumerate(self.frames, 1)
@@ -174,7 +239,7 @@ class SceneModel:
         claim = next((r for r in self.requests if r.row is row and r.state == "claimed"), None)
         wish = claim or self._oldest("pending")
         suffix = self._wishes_of(order, row) or (wish.suffix if wish else "")
-        if row.state == "planned" and (row.prompt, row.suffix) != (self.prompt, suffix):
+        if row.state == "planned" and (row.content, row.suffix) != (self.content, suffix):
             row.state = "abandoned"
             if (
                 _is_unasked(row)
@@ -187,7 +252,7 @@ class SceneModel:
             return self._generate(order, token=row.token, suffix=suffix)
         oldest = self._oldest("pending", "claimed")
         is_plain = oldest is not None and oldest.state == "pending" and not oldest.suffix
-        if is_plain and oldest is not None and row.prompt == self.prompt:
+        if is_plain and oldest is not None and row.content == self.content:
             oldest.state, oldest.row = "claimed", row
         return row
 
@@ -198,9 +263,9 @@ class SceneModel:
 
     def _for_nothing(self) -> str | None:
         """The current version where it is of what the document says, else the newest such."""
-        if self.current is not None and self.current.prompt == self.prompt:
+        if self.current is not None and self.current.content == self.content:
             return "kept" if self.shown == self.current.version else "republish"
-        own = [row for row in self.frames if row.prompt == self.prompt and not row.is_blank]
+        own = [row for row in self.frames if row.content == self.content and not row.is_blank]
         if not own:
             return None
         self.current = own[-1]
@@ -211,7 +276,7 @@ class SceneModel:
         return (
             last is not None
             and last.state == "failed"
-            and last.prompt == self.prompt
+            and last.content == self.content
             and last.charge != "not_charged"
             and not last.is_retryable
         )
@@ -223,7 +288,7 @@ class SceneModel:
         self, order: Order, token: str | None = None, suffix: str | None = None
     ) -> Row | str:
         answer = self.answers.get(order.token) if order.regenerate else None
-        if token is None and answer is not None and answer.prompt == self.prompt:
+        if token is None and answer is not None and answer.content == self.content:
             return self._again(order, answer)
         request = self._oldest("pending", "claimed")
         if token is None:
@@ -237,12 +302,12 @@ class SceneModel:
         return planned
 
     def _row(self, token: str, suffix: str) -> Row | None:
-        wanted = (self.prompt, token, suffix)
-        return next((r for r in self.rows if (r.prompt, r.token, r.suffix) == wanted), None)
+        wanted = (self.content, token, suffix)
+        return next((r for r in self.rows if (r.content, r.token, r.suffix) == wanted), None)
 
     def _new(self, token: str, suffix: str) -> Row:
         assert self.prompt is not None
-        row = Row(self.prompt, token, suffix, self._birth())
+        row = Row(self.prompt, self.content[1], token, suffix, self._birth())
         self.rows.append(row)
         return row
 
@@ -257,7 +322,7 @@ class SceneModel:
             return row
         if row.state == "failed" and not order.regenerate:
             paid = sum(
-                r.prompt == row.prompt and r.state == "failed" and r.charge == "charged"
+                r.content == row.content and r.state == "failed" and r.charge == "charged"
                 and (r.token == "" or r.token.startswith("attempt:"))
                 for r in self.rows
             )  # fmt: skip
@@ -269,7 +334,7 @@ class SceneModel:
         now = self.current
         if now is not None and (
             (order.regenerate and row.state == "published")
-            or (now.prompt == self.prompt and now.age > row.age)
+            or (now.content == self.content and now.age > row.age)
         ):
             return "republish"  # what came after it stays
         self.current = row
@@ -313,9 +378,12 @@ class SceneModel:
         """Bring a row to `completed`, or return how the run ends for it."""
         refusals = 0
         is_struck = False
+        if row.state == "planned" and not self.library.is_there(row.picture):
+            return "blocked"
         while row.state != "completed":
-            if row.state == "planned" and (row.prompt != self.prompt or self._is_kept()):
-                return "stale"  # it has changed since, and nothing is paid
+            status = self._withheld(row) if row.state == "planned" else None
+            if status is not None:
+                return status
             if row.state == "planned":
                 status = yield from self._submit(row, "none" if is_struck else fault)
                 is_struck = is_struck or fault in (
@@ -336,6 +404,14 @@ class SceneModel:
             if status is not None:
                 return status
         return None
+
+    def _withheld(self, row: Row) -> str | None:
+        """Why nothing is paid at the last moment, after the picture was read; None where it is."""
+        if row.picture is not None and row.picture[1] in self.library.collected:
+            return "failed"
+        if row.prompt != self.prompt or self._is_kept():
+            return "stale"  # it has changed since
+        return None if self.library.is_same(row.picture) else "blocked"
 
     def _submit(self, row: Row, fault: Fault) -> Generator[str, None, str | None]:
         row.state = "submitting"

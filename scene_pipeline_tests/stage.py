@@ -81,7 +81,9 @@ def looks_of(
 ) -> dict[str, Look]:
     """How the scenes look from outside, told as the model tells it."""
     rows = stage.sql(
-        "SELECT id, scene_id, scene_prompt, prompt, token, state FROM generations"
+        "SELECT id, scene_id, scene_prompt, prompt, token, state, coalesce("
+        " content -> 'reference_digests' ->> (content -> 'references' ->> 0), '') AS digest"
+        " FROM generations"
         " WHERE project_id = %s",
         project_id,
     )
@@ -106,6 +108,7 @@ def looks_of(
                 sorted(
                     (
                         row["scene_prompt"],
+                        row["digest"],
                         suffix if suffix in row["prompt"] else "",
                         row["token"],
                         row["state"],

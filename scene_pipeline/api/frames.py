@@ -24,8 +24,8 @@ from scene_pipeline.storage.keys import INLINE_TYPES, content_digest_in, content
 from scene_pipeline.storage.served import ServedStore
 
 REVALIDATED_CACHE_CONTROL = "public, no-cache"
-SIGNED_CACHE_CONTROL = "private, no-cache"
-"""What only the holder of an address may read is kept by nobody else."""
+PRIVATE_CACHE_CONTROL = "private, no-cache"
+"""What only the holder of an address or of the token may read is kept by nobody else."""
 
 
 class FrameEndpoint:
@@ -44,17 +44,29 @@ class FrameEndpoint:
         if not self._store.admits_reader(key, query):
             return PlainTextResponse(NOT_ADMITTED, status_code=403)
         try:
-            facts = await run_sync(self._store.served, key)
-            digest = content_digest_in(key)
-            etag = f'"{digest or facts.version}"'
-            is_signed = "signature" in query
-            headers = {"ETag": etag, "Cache-Control": _cache_control(digest, is_signed=is_signed)}
-            if _is_known_to_reader(request.headers, etag):
-                return Response(status_code=304, headers=headers)
-            part = part_asked_for(request.headers, etag, facts.size_bytes)
-            return await self._sent(request.method, key, facts.size_bytes, part, headers)
+            return await self.shown(request, key, is_private="signature" in query)
         except StorageError as error:
             return refusal(error)
+
+    async def shown(self, request: Request, key: str, *, is_private: bool) -> Response:
+        """Answer GET and HEAD of somebody who may read the object.
+
+        Args:
+            request: Whose conditions hold.
+            key: Of the object.
+            is_private: Whether nobody else may keep the answer.
+
+        Raises:
+            StorageError: code "object_missing", or the store cannot be read.
+        """
+        facts = await run_sync(self._store.served, key)
+        digest = content_digest_in(key)
+        etag = f'"{digest or facts.version}"'
+        headers = {"ETag": etag, "Cache-Control": _cache_control(digest, is_private=is_private)}
+        if _is_known_to_reader(request.headers, etag):
+            return Response(status_code=304, headers=headers)
+        part = part_asked_for(request.headers, etag, facts.size_bytes)
+        return await self._sent(request.method, key, facts.size_bytes, part, headers)
 
     async def _sent(
         self, method: str, key: str, size_bytes: int, part: range | None, headers: dict[str, str]
@@ -92,9 +104,9 @@ def _close(chunks: Iterator[bytes]) -> None:
     getattr(chunks, "close", lambda: None)()
 
 
-def _cache_control(digest: str | None, *, is_signed: bool) -> str:
-    if is_signed:
-        return SIGNED_CACHE_CONTROL
+def _cache_control(digest: str | None, *, is_private: bool) -> str:
+    if is_private:
+        return PRIVATE_CACHE_CONTROL
     return IMMUTABLE_CACHE_CONTROL if digest else REVALIDATED_CACHE_CONTROL
 
 

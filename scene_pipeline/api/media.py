@@ -41,11 +41,23 @@ class GatewayEndpoint:
         if not key.startswith(SHOWN_PREFIXES):
             return PlainTextResponse("object_missing\n", status_code=404)
         try:
-            if request.method == "HEAD" and not isinstance(self._store, ServedStore):
-                return await self._facts(key)
-            address = await run_sync(self._store.url, key, "signed")
+            return await self.led_to(request.method, key)
         except StorageError as error:
             return refusal(error)
+
+    async def led_to(self, method: str, key: str) -> Response:
+        """Answer somebody who may read the object.
+
+        Args:
+            method: GET or HEAD.
+            key: Of the object.
+
+        Raises:
+            StorageError: The store has no signed addresses, or cannot be asked.
+        """
+        if method == "HEAD" and not isinstance(self._store, ServedStore):
+            return await self._facts(key)
+        address = await run_sync(self._store.url, key, "signed")
         headers = {
             "Location": address,
             "Cache-Control": f"private, max-age={REDIRECT_CACHE_SECONDS}",

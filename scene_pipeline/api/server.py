@@ -140,12 +140,15 @@ def build_server(settings: Settings, store: ObjectStore | None = None) -> "uvico
     """
     import uvicorn  # noqa: PLC0415 (heavy, and the CLI imports this module for `running_instance`)
 
+    def is_ending() -> bool:
+        return server.should_exit
+
     config = uvicorn.Config(
-        create_app(settings, store),
+        create_app(settings, store, is_ending=is_ending),
         # h11 bounds the size of a request's head, which the faster parser does not.
         http="h11",
         ws="none",
-        lifespan="off",
+        lifespan="on",
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -153,7 +156,8 @@ def build_server(settings: Settings, store: ObjectStore | None = None) -> "uvico
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    return uvicorn.Server(config)
+    server = uvicorn.Server(config)
+    return server
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
+from scene_pipeline.api.bodies import timely_chunks
 from scene_pipeline.api.refusals import NOT_ADMITTED, busy, refusal
 from scene_pipeline.errors import StorageError
 from scene_pipeline.storage.served import Incoming, ServedStore, UploadPermit
@@ -93,22 +94,17 @@ class UploadEndpoint:
                 await run_sync(incoming.discard)
 
     async def _take(self, request: Request, incoming: Incoming, max_bytes: int) -> None:
-        deadline = anyio.current_time() + self._total_seconds
         received = 0
-        chunks = request.stream()
-        while True:
-            try:
-                silence_ends = anyio.current_time() + self._idle_seconds
-                with anyio.fail_after(min(deadline, silence_ends) - anyio.current_time()):
-                    chunk = await anext(chunks, None)
-            except TimeoutError:
-                raise _RefusedError(408, "The upload took too long.") from None
-            if chunk is None:
-                break
-            received += len(chunk)
-            if received > max_bytes:
-                raise _too_large(max_bytes)
-            await run_sync(incoming.write, chunk)
+        try:
+            async for chunk in timely_chunks(
+                request, idle_seconds=self._idle_seconds, total_seconds=self._total_seconds
+            ):
+                received += len(chunk)
+                if received > max_bytes:
+                    raise _too_large(max_bytes)
+                await run_sync(incoming.write, chunk)
+        except TimeoutError:
+            raise _RefusedError(408, "The upload took too long.") from None
         if not received:
             raise _RefusedError(400, "The file is empty.")
 

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from scene_pipeline.cli.assets_add import add_urls, is_address, outcome_json
+from scene_pipeline.cli.assets_advice import advise
 from scene_pipeline.cli.assets_words import read_kind
-from scene_pipeline.cli.import_progress import import_words, size_words
-from scene_pipeline.cli.session import in_database, open_databases
+from scene_pipeline.cli.import_progress import size_words, tell_import
+from scene_pipeline.cli.session import database_in_words, in_database, open_databases
 from scene_pipeline.cli.terminal import Terminal, error_json, plain
 from scene_pipeline.cli.wording import marks, style_of
 from scene_pipeline.database.imports import ImportRequest
@@ -100,6 +101,8 @@ def add(terminal: Terminal, arguments: AddArguments) -> int:
         wanted = in_database(urls.application, look_up)
         results = _add_files(terminal, settings, urls, files, wanted)
         outcomes = _add_addresses(terminal, settings, urls, addresses, wanted)
+        brought = [*(result.added for result in results), *outcomes]
+        advise(terminal, urls.application, arguments.replace, brought)
     if terminal.is_json:
         listed = [_result_json(r) for r in results] + [outcome_json(o) for o in outcomes]
         terminal.document({"project": arguments.project_key, "assets": listed})
@@ -141,7 +144,8 @@ def _add_files(
     def tell(result: _FileResult) -> None:
         _tell_file(terminal, result)
 
-    return asyncio.run(_files(settings, urls.application, files, wanted, tell))
+    with database_in_words():
+        return asyncio.run(_files(settings, urls.application, files, wanted, tell))
 
 
 async def _files(
@@ -200,7 +204,7 @@ def _add_addresses(
     requests = [
         ImportRequest(
             address,
-            wanted.kind_of(urlsplit(address).path),
+            wanted.kind_of(_path_of(address)),
             name=arguments.name,
             tags=arguments.tags,
             project_id=wanted.project_id,
@@ -213,8 +217,16 @@ def _add_addresses(
     outcomes = add_urls(terminal, settings, urls, requests)
     if terminal.is_live:  # else each was a line already when it ended
         for outcome in outcomes:
-            terminal.say(plain(f"{outcome.source}  {import_words(outcome)}"))
+            tell_import(terminal, outcome)
     return outcomes
+
+
+def _path_of(address: str) -> str:
+    """The path of an address; none of one that cannot be read, which its import then tells."""
+    try:
+        return urlsplit(address).path
+    except ValueError:
+        return ""
 
 
 def _suggested_kind(source: str) -> AssetKind:

@@ -28,7 +28,7 @@ from scene_pipeline.database.imports import (
 )
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.library.import_events import ImportOutcome
-from scene_pipeline.pipeline.library.naming import asset_name
+from scene_pipeline.pipeline.library.naming import asset_name, checked_place
 from scene_pipeline.pipeline.library.sources import shown_source
 from scene_pipeline.pipeline.library.tagging import normalised_tags
 from scene_pipeline.settings import Settings
@@ -64,7 +64,7 @@ def add_urls(
         One outcome per request, in their order.
 
     Raises:
-        UsageError: There are more than 1000, or a name or tag cannot be kept.
+        UsageError: There are more than 1000, or a name, tag or place cannot be kept.
         ScenePipelineError: The work could not begin or go on at all.
         KeyboardInterrupt: It was interrupted; what is in the library stays.
     """
@@ -80,6 +80,8 @@ def add_urls(
             request,
             name=asset_name(request.name, Path()) if request.name else None,
             tags=normalised_tags(request.tags),
+            client_id=checked_place("client", request.client_id),
+            campaign_id=checked_place("campaign", request.campaign_id),
         )
         for request in requests
     ]

@@ -1,4 +1,4 @@
-"""`assets tag`, `assets rm` and `assets url`: one asset at a time.
+"""`assets rename`, `assets tag`, `assets rm` and `assets url`: one asset at a time.
 
 Belongs here: telling what became of it. Does not belong here: what is allowed
 (`pipeline.library`).
@@ -8,26 +8,27 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scene_pipeline.cli.assets_words import asset_json, use_json
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.library.deriving import FORMS, derivative_key
+from scene_pipeline.pipeline.library.addressing import asset_url
+from scene_pipeline.pipeline.library.deriving import FORMS
 from scene_pipeline.pipeline.library.removing import (
     RemovedAsset,
     remove_asset,
     require_asset,
     uses_in_words,
 )
+from scene_pipeline.pipeline.library.renaming import rename_asset
+from scene_pipeline.pipeline.library.showing import asset_json, use_json
 from scene_pipeline.pipeline.library.tagging import change_tags
 from scene_pipeline.settings import Settings, load_settings
-from scene_pipeline.storage.base import MAX_SIGNED_URL_SECONDS
+from scene_pipeline.storage.base import MAX_SIGNED_URL_SECONDS, SIGNED_URL_SECONDS
 
 if TYPE_CHECKING:
     from scene_pipeline.database.derivatives import DerivativeForm
     from scene_pipeline.database.rows import Connection
-    from scene_pipeline.pipeline.services import Services
 
 
 def tag_asset(
@@ -54,6 +55,26 @@ def tag_asset(
         return 0
     tags = ", ".join(asset.tags) or "no tags"
     terminal.say(plain(f"{asset.name} ({asset.asset_id}): {tags}."))
+    return 0
+
+
+def rename(terminal: Terminal, asset_id: str, name: str) -> int:
+    """Give an asset another name; returns the exit code.
+
+    Raises:
+        UsageError: The name cannot be used, or it is a frame.
+        NotFoundError: There is no such asset.
+    """
+
+    async def carry_out(conn: "Connection") -> AssetRow:
+        return await rename_asset(conn, asset_id, name)
+
+    with open_databases(load_settings(), terminal) as urls:
+        asset = in_database(urls.application, carry_out)
+    if terminal.is_json:
+        terminal.document(asset_json(asset))
+    else:
+        terminal.say(plain(f"{asset.asset_id} is called {asset.name} now."))
     return 0
 
 
@@ -136,30 +157,13 @@ async def _url(
     async with open_services(settings, database_url) as services:
         async with services.pool.connection() as conn:
             asset = await require_asset(conn, asset_id)
-        if form is None and signed_seconds is None:
-            return asset.url
-        return await _made_url(services, asset, signed_seconds=signed_seconds, form=form)
-
-
-async def _made_url(
-    services: "Services",
-    asset: AssetRow,
-    *,
-    signed_seconds: int | None,
-    form: "DerivativeForm | None",
-) -> str:
-    if asset.storage_key is None:
-        raise UsageError(
-            f"{asset.asset_id} is still at its provider only.",
-            code="asset_external",
-            next_action="Bring it home first (`scene-pipeline heal`).",
+        return await asset_url(
+            services,
+            asset,
+            mode=None if signed_seconds is None else "signed",
+            form=form,
+            expires_seconds=signed_seconds or SIGNED_URL_SECONDS,
         )
-    key = asset.storage_key
-    if form is not None:
-        key = await derivative_key(services, key, form)
-    if signed_seconds is None:
-        return services.store.url(key)
-    return services.store.urls([key], "signed", expires_seconds=signed_seconds)[key]
 
 
 def _read_form(text: str | None) -> "DerivativeForm | None":

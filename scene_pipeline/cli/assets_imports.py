@@ -3,7 +3,7 @@
 Belongs here: showing. Does not belong here: importing (`cli.assets_add`).
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scene_pipeline.cli.import_progress import size_words
 from scene_pipeline.cli.session import in_database, open_databases
@@ -12,6 +12,7 @@ from scene_pipeline.cli.terminal import Terminal
 from scene_pipeline.cli.wording import plural
 from scene_pipeline.database.imports import ImportRow, list_imports
 from scene_pipeline.database.projects import get_project
+from scene_pipeline.pipeline.library.showing import import_json
 from scene_pipeline.pipeline.library.sources import shown_source
 from scene_pipeline.settings import load_settings
 
@@ -37,7 +38,7 @@ def show_imports(terminal: Terminal, project_key: str | None) -> int:
     with open_databases(settings, terminal) as urls:
         rows = in_database(urls.application, read)
     if terminal.is_json:
-        terminal.document({"imports": [_row_json(row) for row in rows]})
+        terminal.document({"imports": [import_json(row) for row in rows]})
         return 0
     if not rows:
         terminal.say("Nothing was asked to be imported.")
@@ -58,29 +59,3 @@ def show_imports(terminal: Terminal, project_key: str | None) -> int:
     terminal.say()
     terminal.say(f"{plural(len(rows), 'import')}; {open_ones} not ended", style="bold")
     return 0
-
-
-def _row_json(row: ImportRow) -> dict[str, Any]:
-    return {
-        "import_id": str(row.id),
-        "project": row.project_key,
-        "source": shown_source(row),
-        "kind": row.kind,
-        "state": row.state,
-        "bytes_received": row.bytes_received,
-        "bytes_total": row.bytes_total,
-        "asset_id": row.asset_id,
-        "is_duplicate": row.is_duplicate,
-        "attempts": row.attempts,
-        "due_at": row.due_at.isoformat() if row.state in ("pending", "running") else None,
-        "asked_at": row.created_at.isoformat(),
-        "finished_at": row.finished_at.isoformat() if row.finished_at else None,
-        "run_id": row.run_id,
-        "error": None
-        if row.error_code is None
-        else {
-            "code": row.error_code,
-            "message": row.error_message,
-            "next_action": row.error_next_action,
-        },
-    }

@@ -6,7 +6,7 @@ Belongs here: showing. Does not belong here: what is found (`pipeline.library.se
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from scene_pipeline.cli.assets_words import asset_json, size_of, use_json
+from scene_pipeline.cli.assets_words import size_of
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import Cell, show_fields, show_filled_columns
 from scene_pipeline.cli.terminal import Terminal, plain
@@ -15,6 +15,7 @@ from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.library.removing import require_asset, uses_in_words, uses_of
 from scene_pipeline.pipeline.library.searching import LibraryPage, LibraryQuery, search
+from scene_pipeline.pipeline.library.showing import asset_json, use_json
 from scene_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def show_asset(terminal: Terminal, asset_id: str) -> int:
         terminal.document({**asset_json(asset), "uses": [use_json(use) for use in uses]})
         return 0
     terminal.say(plain(f"{asset.name}  ({asset.asset_id})"), style="bold")
-    fields = {**_fields(asset), "needed by": uses_in_words(uses)}
+    fields = {**_fields(asset), "used by": uses_in_words(uses)}
     show_fields(terminal, {name: value for name, value in fields.items() if value})
     return 0
 

@@ -55,9 +55,7 @@ def _show(
     )
     if report.is_applied:
         _show_removed(terminal, report)
-    elif is_clean and not report.old_sheets:
-        terminal.say("  nothing")
-    else:
+    elif not is_clean or report.old_sheets:
         terminal.say("Nothing was changed. Remove it with:")
         terminal.say(f"  {command('collect', '--apply')}", style="cyan")
     if report.unknown.objects and not (report.is_applied and delete_unknown):
@@ -67,18 +65,21 @@ def _show(
 
 def _show_garbage(terminal: Terminal, report: "CollectReport", hours: float) -> None:
     terminal.say(f"Older than {hours:g} h and needed by nothing:", style="bold")
-    for words, amount in (
+    found = (
         ("leftovers of uploads and unused pictures", report.leftovers),
         ("marked by an earlier call", report.unfinished),
         ("arrived after their removal", report.late),
         ("unknown to this database", report.unknown),
         ("unknown and undated (never removed)", report.undated),
         ("uploads that no import waits for (swept after a day)", report.uploads),
-    ):
+    )
+    for words, amount in found:
         if amount.objects:
             terminal.say(f"  {words}: {_amount(amount)}")
     if report.old_sheets:
         terminal.say(f"  old contact sheets: {report.old_sheets}")
+    if not report.old_sheets and not any(amount.objects for _, amount in found):
+        terminal.say("  nothing")
     for key in report.unknown_keys:
         terminal.say(plain(f"    {key}"), style="dim")
     for failure in report.failures:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from scene_pipeline.cli.live_display import LiveDisplay
 from scene_pipeline.cli.terminal import Terminal, plain
+from scene_pipeline.cli.wording import marks
 from scene_pipeline.pipeline.library.import_events import (
     ImportEvent,
     ImportOutcome,
@@ -63,7 +64,7 @@ class ImportDisplay(LiveDisplay):
                 return
             line.words, line.style = import_words(event), _STYLES[event.status]
             if self._live is None:
-                self._terminal.say(plain(f"{line.source}  {line.words}"))
+                tell_import(self._terminal, event)
 
     def draw(self, console: "Console", max_lines: int) -> "Sequence[RenderableType]":  # noqa: ARG002  # base
         """See `LiveDisplay.draw`."""
@@ -99,10 +100,22 @@ def received_words(progress: ImportProgress) -> str:
     return f"{received} of {size_words(progress.bytes_total)} received"
 
 
+def tell_import(terminal: Terminal, outcome: ImportOutcome) -> None:
+    """Write the one line that stays of an import, in the form of those of files."""
+    status = {"new": "generated", "duplicate": "kept", "busy": "working"}.get(
+        outcome.status, outcome.status
+    )
+    mark = marks(terminal.console.encoding)[status]
+    words = plain(f"{mark} {outcome.source}  {import_words(outcome)}")
+    terminal.say(words, style=_STYLES[outcome.status])
+
+
 def import_words(outcome: ImportOutcome) -> str:
     """What became of an import, in one line."""
-    if outcome.failure is not None:
-        return f"{outcome.status}: [{outcome.failure.code}] {outcome.failure.message}"
+    failure = outcome.failure
+    if failure is not None:
+        told = f"{outcome.status}: [{failure.code}] {failure.message} {failure.next_action}"
+        return told + (" `up` tries again by itself." if outcome.status == "waiting" else "")
     if outcome.status == "busy":
         return "another run is importing it, or has"
     size = "" if outcome.size_bytes is None else f", {size_words(outcome.size_bytes)}"

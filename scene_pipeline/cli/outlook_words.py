@@ -9,6 +9,7 @@ from typing import Any
 from scene_pipeline.cli.terminal import plain
 from scene_pipeline.database.waiting import OpenLaunch, WaitingRequest
 from scene_pipeline.pipeline.planning.outlook import SceneOutlook
+from scene_pipeline.pipeline.projects.fallbacks import made_by_fallback
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets
 from scene_pipeline.settings import Settings
 
@@ -26,7 +27,8 @@ _ERROR_STATES = frozenset({"failed", "blocked", "ambiguous"})
 def why(outlook: SceneOutlook) -> str:
     """Everything that is to be said of a scene beside its state, in one line."""
     is_answering = bool(outlook.requests) and outlook.scene.decision.action in _ANSWERS
-    parts = [_edited(outlook) if is_answering else reason(outlook), *waiting_in_words(outlook)]
+    said = _edited(outlook) if is_answering else reason(outlook)
+    parts = [said, fallback_in_words(outlook), *waiting_in_words(outlook)]
     return plain("; ".join(part for part in parts if part))
 
 
@@ -43,6 +45,14 @@ def reason(outlook: SceneOutlook) -> str:
     if state.state == "locked":
         return f"never replaced; {edited}" if edited else "never replaced"
     return "" if state.state == "current" and decision.action == "keep" else decision.reason
+
+
+def fallback_in_words(outlook: SceneOutlook) -> str:
+    """Who made the current version, where it was not the model that was asked first; else empty."""
+    fallback, current = outlook.scene.state.current_fallback, outlook.scene.current
+    if fallback is None or current is None:
+        return ""
+    return made_by_fallback(fallback, current.provider, current.endpoint)
 
 
 def waiting_in_words(outlook: SceneOutlook) -> list[str]:
@@ -100,6 +110,7 @@ def outlook_json(outlook: SceneOutlook) -> dict[str, Any]:
     return {
         "is_locked": state.locked,
         "is_chosen": state.is_chosen,
+        "fallback": state.current_fallback,
         "edits": [
             {
                 "cause": edit.cause,

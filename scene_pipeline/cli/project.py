@@ -4,6 +4,7 @@ Belongs here: reading the options, showing. Does not belong here: what a setting
 (`pipeline.projects.settings`).
 """
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from scene_pipeline.cli.tables import show_fields
 from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.wording import plural
 from scene_pipeline.errors import UsageError
+from scene_pipeline.pipeline.projects.fallbacks import Fallback, parse_fallback, read_list
 from scene_pipeline.pipeline.projects.settings import (
     KeptVersions,
     ProjectChange,
@@ -78,6 +80,21 @@ def read_kept(versions: int | None, days: float | None, *, is_default: bool) -> 
     return KeptVersions(versions, days)
 
 
+def read_fallbacks(texts: Sequence[str], *, is_none: bool) -> tuple[Fallback, ...] | None:
+    """Who else may make the project's frames, in order; None where no option says so.
+
+    Raises:
+        UsageError: Both options were given, or one names no provider and model.
+    """
+    if texts and is_none:
+        raise UsageError(
+            "--fallback and --no-fallbacks were both given.",
+            code="usage",
+            next_action="Give one of the two.",
+        )
+    return tuple(parse_fallback(text) for text in texts) if texts or is_none else None
+
+
 def show_or_change(
     terminal: Terminal,
     project_key: str,
@@ -85,6 +102,7 @@ def show_or_change(
     auto_refresh: bool | None,
     is_archived: bool | None,
     kept: KeptVersions | None,
+    fallbacks: Sequence[Fallback] | None,
 ) -> int:
     """Change what was given, and show what is set; returns the exit code.
 
@@ -93,10 +111,15 @@ def show_or_change(
     """
 
     async def carry_out(conn: "Connection") -> ProjectChange:
-        if auto_refresh is None and is_archived is None and kept is None:
+        if auto_refresh is None and is_archived is None and kept is None and fallbacks is None:
             return ProjectChange(await show_project_settings(conn, project_key), ())
         return await change_project_settings(
-            conn, project_key, auto_refresh=auto_refresh, is_archived=is_archived, kept=kept
+            conn,
+            project_key,
+            auto_refresh=auto_refresh,
+            is_archived=is_archived,
+            kept=kept,
+            fallbacks=fallbacks,
         )
 
     installation = load_settings()
@@ -124,13 +147,14 @@ def _show(terminal: Terminal, settings: "ProjectSettings", installation: Setting
         {
             "scenes": scenes,
             "revision": str(settings.revision),
-            "origin": settings.origin or "not from a file",
+            "origin": settings.origin or "its key was given, not made of a file's name",
             "refresh": (
                 "on: an edited scene gets a new frame by itself, under the caps"
                 if settings.auto_refresh
                 else "off: an edited scene waits until a new frame is asked for"
             ),
             "kept": _kept_in_words(settings, installation),
+            "fallback": _fallbacks_in_words(settings),
             "archived": (
                 f"since {settings.archived_at.astimezone():%Y-%m-%d %H:%M}"
                 if settings.archived_at
@@ -148,6 +172,13 @@ def _kept_in_words(settings: "ProjectSettings", installation: Settings) -> str:
         f"the newest {plural(versions, 'version')} of each scene, what is younger than {days:g}"
         f" days, and what is in use ({'its own rule' if is_own else 'as the installation says'})"
     )
+
+
+def _fallbacks_in_words(settings: "ProjectSettings") -> str:
+    listed = read_list(settings.fallbacks)
+    named = [f"{number}. {fallback}" for number, fallback in listed.entries]
+    words = ", ".join(named) or "none: only the first model is asked"
+    return words + "".join(f"; passed over: {problem}" for problem in listed.problems)
 
 
 def _sentences(change: ProjectChange) -> list[str]:
@@ -170,6 +201,7 @@ def _sentences(change: ProjectChange) -> list[str]:
 
 def _change_json(change: ProjectChange, installation: Settings) -> dict[str, Any]:
     settings = change.settings
+    listed = read_list(settings.fallbacks)
     return {
         "project": settings.key,
         "title": settings.title,
@@ -180,6 +212,11 @@ def _change_json(change: ProjectChange, installation: Settings) -> dict[str, Any
         "created_at": settings.created_at.isoformat(),
         "keep_versions": settings.keep_versions,
         "keep_days": settings.keep_days,
+        "fallbacks": [
+            {"provider": fallback.provider, "model": fallback.model}
+            for _, fallback in listed.entries
+        ],
+        "fallback_problems": list(listed.problems),
         "installation": {
             "keep_versions": installation.keep_versions,
             "keep_days": installation.keep_days,

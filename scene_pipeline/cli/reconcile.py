@@ -13,7 +13,7 @@ from scene_pipeline.cli.wording import plural
 from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from scene_pipeline.pipeline.upkeep.drift import Drift, ReconcileReport
+    from scene_pipeline.pipeline.upkeep.drift import Drift, LibraryDrift, ReconcileReport
 
 _STYLES = {"repaired": "green", "found": "yellow"}
 _DRIFTS_SHOWN = 50
@@ -49,15 +49,16 @@ async def _reconcile(
 
 
 def _show(terminal: Terminal, report: "ReconcileReport", project_key: str | None) -> None:
-    for drift in report.drifts[:_DRIFTS_SHOWN]:
+    drifts = report.all_drifts
+    for drift in drifts[:_DRIFTS_SHOWN]:
         _show_drift(terminal, drift)
-    if len(report.drifts) > _DRIFTS_SHOWN:
-        terminal.say(f"  and {len(report.drifts) - _DRIFTS_SHOWN} more; --json names all of them")
+    if len(drifts) > _DRIFTS_SHOWN:
+        terminal.say(f"  and {len(drifts) - _DRIFTS_SHOWN} more; --json names all of them")
     if report.store_failure is not None:
         failure = report.store_failure
         terminal.say(plain(f"  [{failure.code}]  {failure.message}"), style="red")
         terminal.say(plain(f"  {failure.next_action}"))
-    counts = Counter(drift.status for drift in report.drifts)
+    counts = Counter(drift.status for drift in drifts)
     words = ", ".join(f"{number} {status}" for status, number in counts.items()) or "no drift"
     terminal.say(
         f"{plural(report.versions_checked, 'frame')} and"
@@ -72,8 +73,8 @@ def _show(terminal: Terminal, report: "ReconcileReport", project_key: str | None
         terminal.say(f"  {command('reconcile', *arguments, '--apply')}", style="cyan")
 
 
-def _show_drift(terminal: Terminal, drift: "Drift") -> None:
-    name = f"{drift.scene.project_key}/{drift.scene.scene_id}"
+def _show_drift(terminal: Terminal, drift: "Drift | LibraryDrift") -> None:
+    name = drift.name
     style = _STYLES.get(drift.status, "red")
     terminal.say(plain(f"  {name}  {drift.status}  [{drift.kind}]  {drift.message}"), style=style)
     if drift.status in {"told", "failed"}:
@@ -99,6 +100,16 @@ def _report_json(report: "ReconcileReport") -> dict[str, Any]:
                 "next_action": drift.next_action,
             }
             for drift in report.drifts
+        ],
+        "library_drifts": [
+            {
+                "kind": drift.kind,
+                "subject": drift.subject,
+                "status": drift.status,
+                "message": drift.message,
+                "next_action": drift.next_action,
+            }
+            for drift in report.library_drifts
         ],
         "error": None
         if failure is None

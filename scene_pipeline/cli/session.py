@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from scene_pipeline.cli.terminal import Terminal
-from scene_pipeline.errors import DatabaseError
+from scene_pipeline.errors import DatabaseError, UsageError
 
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection
@@ -45,13 +45,32 @@ def in_database(url: str, work: "Callable[[Connection], Awaitable[T]]") -> T:
 
     Raises:
         DatabaseError: The connection was lost.
+        UsageError: An argument holds bytes that are no text.
+    """
+    from scene_pipeline.database import session  # noqa: PLC0415
+
+    with database_in_words():
+        return session.in_database(url, work)
+
+
+@contextmanager
+def database_in_words() -> Iterator[None]:
+    """Tell a lost database, and what it cannot be asked, in one sentence.
+
+    Raises:
+        DatabaseError: The connection was lost.
+        UsageError: An argument holds bytes that are no text.
     """
     import psycopg  # noqa: PLC0415  # where used
 
-    from scene_pipeline.database import session  # noqa: PLC0415
-
     try:
-        return session.in_database(url, work)
+        yield
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "An argument holds bytes that are no text.",
+            code="usage",
+            next_action="Type it in UTF-8, or copy it from what the program shows.",
+        ) from error
     except psycopg.OperationalError as error:
         reason = (str(error).splitlines() or ["no answer"])[0].rstrip(".")
         raise DatabaseError(

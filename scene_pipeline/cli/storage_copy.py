@@ -142,6 +142,18 @@ def _show_addresses(terminal: Terminal, report: "CopyReport") -> None:
     if report.drifts:
         terminal.say(f"  {plural(len(report.drifts), 'scene')} like this. Look at them with:")
         terminal.say(f"  {command('reconcile')}", style="cyan")
+    if report.named_elsewhere:
+        shown = ", ".join(report.named_elsewhere[:_FAILURES_SHOWN])
+        hidden = len(report.named_elsewhere) - _FAILURES_SHOWN
+        terminal.say(
+            plain(
+                f"  Documents hold addresses of the library's files in another store: {shown}"
+                + (f" and {hidden} more" if hidden > 0 else "")
+                + ". They work as long as that store does; name the files as asset:ID there, or by"
+                " the addresses of today (`scene-pipeline assets url ID`)."
+            ),
+            style="yellow",
+        )
 
 
 def _next_steps(report: "CopyReport", names: _Names, again: str) -> list[str]:
@@ -219,5 +231,6 @@ def _report_json(report: "CopyReport", names: _Names) -> dict[str, Any]:
             }
             for drift in report.drifts
         ],
+        "documents_with_other_addresses": report.named_elsewhere,
         "set": None if names.is_same else {"SCENE_PIPELINE_STORAGE": names.url},
     }

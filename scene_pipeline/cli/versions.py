@@ -16,6 +16,7 @@ from scene_pipeline.database.rows import VersionRow
 from scene_pipeline.database.versions import list_versions
 from scene_pipeline.errors import NotFoundError
 from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.projects.fallbacks import made_by_fallback
 from scene_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -113,6 +114,10 @@ def _remarks(project_key: str, version: _Version) -> str:
     if origin.reused_scene_id is not None:
         place = "" if origin.reused_project_key == project_key else f"{origin.reused_project_key}/"
         remarks.append(f"reused from {place}{origin.reused_scene_id} v{origin.reused_version}")
+    if origin.fallback is not None:
+        remarks.append(
+            made_by_fallback(origin.fallback, version.row.provider, version.row.endpoint)
+        )
     if version.row.rejection:
         remarks.append(version.row.rejection)
     if origin.removed_at is not None:
@@ -150,6 +155,7 @@ def _version_json(listed: _Version) -> dict[str, Any]:
         "image_index": origin.image_index,
         "image_count": origin.image_count,
         "rung": origin.rung,
+        "fallback": origin.fallback,
         "removed_at": origin.removed_at.isoformat() if origin.removed_at else None,
         "reused_from": {
             "project": origin.reused_project_key,

@@ -115,7 +115,7 @@ def asked_by(token: str) -> str:
         words = kind if kind == "reuse" else f"{kind} {rest}"
     else:
         words = f"run {name[:8]}" if _RUN_ID.fullmatch(name) else f"backfill {name}"
-    return f"{words}, after {plural(int(rung), 'rejection')}" if rung.isdigit() else words
+    return f"{words}, after {plural(int(rung), 'failed attempt')}" if rung.isdigit() else words
 
 
 def plural(number: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from scene_pipeline.database.events import append_event
 from scene_pipeline.database.project_settings import hold_project
 from scene_pipeline.database.publishing import Publication, PublicationResult, publish
 from scene_pipeline.database.rows import OPEN, Connection
+from scene_pipeline.scenes.identity import ASSETS_PREFIX
 
 AddressTable = Literal["storyboards", "user_assets"]
 """Tables whose addresses stand in no document of ours."""
@@ -24,6 +25,10 @@ _COLUMNS: dict[AddressTable, tuple[LiteralString, LiteralString, LiteralString]]
     "storyboards": ("storyboards", "storage_path", "storage_url"),
     "user_assets": ("user_assets", "storage_key", "url"),
 }
+
+
+_LIBRARY_ADDRESS = rf"(https?://[^\s\"\\]*/({ASSETS_PREFIX}/[a-z-]+/[A-Za-z0-9_-]+\.[a-z0-9]+))"
+"""In the text of a document: the address without its query, and the key that it ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,15 @@ class RowAddress:
     """A row of another table and its address."""
 
     id: int
+    key: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAddress:
+    """An address in a document that leads to something of the library, wherever it is to be had."""
+
+    project_key: str
     key: str
     url: str
 
@@ -164,6 +178,33 @@ def _correction(version: VersionAddress, url: str) -> Publication:
         guard="heal",
         expected_url=version.url,
     )
+
+
+async def documents_page(conn: Connection, after: UUID | None, limit: int) -> list[UUID]:
+    """Ids of projects that are no drill's, archived or not, in their order."""
+    cursor = await conn.execute(
+        "SELECT id FROM projects WHERE NOT is_scratch"
+        " AND (%(after)s::uuid IS NULL OR id > %(after)s) ORDER BY id LIMIT %(limit)s",
+        {"after": after, "limit": limit},
+    )
+    return [row["id"] for row in await cursor.fetchall()]
+
+
+async def named_addresses(
+    conn: Connection, target: str, project_ids: Sequence[UUID]
+) -> list[NamedAddress]:
+    """Addresses in these documents whose files of the library are in that store.
+
+    Start frames are not among them: theirs is the document's own place for an address.
+    """
+    cursor = await conn.execute(
+        "SELECT DISTINCT p.key AS project_key, m[2] AS key, m[1] AS url FROM projects p,"
+        " regexp_matches(p.master_json::text, %(pattern)s, 'g') AS m"
+        " JOIN storage_copies c ON c.key = m[2] AND c.target = %(target)s"
+        " WHERE p.id = ANY(%(projects)s) ORDER BY p.key, m[2], m[1]",
+        {"pattern": _LIBRARY_ADDRESS, "target": target, "projects": list(project_ids)},
+    )
+    return [NamedAddress(**row) for row in await cursor.fetchall()]
 
 
 async def row_addresses(

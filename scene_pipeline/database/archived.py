@@ -7,6 +7,7 @@ archiving itself (`pipeline.projects.settings`).
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scene_pipeline.database.imports import EXPECTED_IMPORT
 from scene_pipeline.database.rows import OPEN, Connection
 
 
@@ -17,6 +18,7 @@ class ArchivedProject:
     key: str
     has_open_generation: bool
     has_open_launch: bool
+    has_open_import: bool
 
 
 async def archived_projects(conn: Connection, keys: Sequence[str]) -> list[ArchivedProject]:
@@ -25,7 +27,9 @@ async def archived_projects(conn: Connection, keys: Sequence[str]) -> list[Archi
         "SELECT p.key, EXISTS (SELECT 1 FROM generations g"
         f"   WHERE g.project_id = p.id AND g.{OPEN}) AS has_open_generation,"
         " EXISTS (SELECT 1 FROM launches l"
-        "   WHERE l.project_id = p.id AND l.closed_at IS NULL) AS has_open_launch"
+        "   WHERE l.project_id = p.id AND l.closed_at IS NULL) AS has_open_launch,"
+        " EXISTS (SELECT 1 FROM asset_imports i"
+        f"   WHERE i.project_id = p.id AND i.{EXPECTED_IMPORT}) AS has_open_import"
         " FROM projects p WHERE p.key = ANY(%s) AND p.archived_at IS NOT NULL ORDER BY p.key",
         (list(keys),),
     )

@@ -123,13 +123,23 @@ async def replace_bytes(conn: Connection, asset_id: str, stored: AssetBytes) -> 
     )
 
 
-async def set_tags(conn: Connection, asset_id: str, tags: Sequence[str]) -> None:
-    """Give a locked asset these tags and no others."""
-    await conn.execute(
+async def set_tags(conn: Connection, asset_id: str, tags: Sequence[str]) -> bool:
+    """Give a locked asset these tags and no others; False where it had them."""
+    cursor = await conn.execute(
         "UPDATE user_assets SET tags = %s, updated_at = now()"
         " WHERE asset_id = %s AND tags IS DISTINCT FROM %s",
         (list(tags), asset_id, list(tags)),
     )
+    return cursor.rowcount == 1
+
+
+async def set_name(conn: Connection, asset_id: str, name: str) -> bool:
+    """Give a locked asset this name; False where it had it."""
+    cursor = await conn.execute(
+        "UPDATE user_assets SET name = %s, updated_at = now() WHERE asset_id = %s AND name <> %s",
+        (name, asset_id, name),
+    )
+    return cursor.rowcount == 1
 
 
 async def bury_asset(conn: Connection, asset_id: str) -> None:

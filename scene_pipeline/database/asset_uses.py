@@ -1,7 +1,8 @@
 """Who needs an asset: documents, unfinished generations, requests that wait.
 
-A document may name it by its id, or by the address or key of its bytes. The latter count only while
-no other row keeps the same object: then the bytes stay, whatever becomes of this asset.
+A document may name it by its id, or by the address or key of its bytes or of another form of them
+(thumbnail, WebP). The latter count only while no other row keeps the same object: then the bytes
+stay, and so do their other forms, whatever becomes of this asset.
 
 Belongs here: SQL. Does not belong here: what follows (`pipeline.library.removing`).
 """
@@ -51,28 +52,38 @@ _USES: LiteralString = (
 )
 
 
-async def lock_sole_key(conn: Connection, asset: AssetRow) -> str | None:
-    """Hold the row of a locked asset's object; the key where no other row keeps the object."""
+async def lock_sole_keys(conn: Connection, asset: AssetRow) -> Sequence[str]:
+    """Hold the row of a locked asset's object.
+
+    Returns:
+        The keys that die with the asset, its own and those of other forms; none where another row
+        keeps the object.
+    """
     cursor = await conn.execute(
         "SELECT refcount FROM storage_objects WHERE key = %s FOR UPDATE", (asset.storage_key,)
     )
     row = await cursor.fetchone()
-    return asset.storage_key if row is not None and row["refcount"] <= 1 else None
+    if asset.storage_key is None or row is None or row["refcount"] > 1:
+        return ()
+    cursor = await conn.execute(
+        "SELECT storage_key FROM derivatives WHERE source_key = %s", (asset.storage_key,)
+    )
+    return (asset.storage_key, *(derived["storage_key"] for derived in await cursor.fetchall()))
 
 
-async def asset_uses(conn: Connection, asset: AssetRow, sole_key: str | None) -> list[AssetUse]:
+async def asset_uses(conn: Connection, asset: AssetRow, sole_keys: Sequence[str]) -> list[AssetUse]:
     """Who needs an asset, by project, at most MAX_USES.
 
     Args:
         conn: Of the caller.
         asset: An asset of the user's.
-        sole_key: As `lock_sole_key` told; None: its bytes stay in any case.
+        sole_keys: As `lock_sole_keys` told; none: its bytes stay in any case.
     """
     cursor = await conn.execute(
         _USES,
         {
             "asset_id": asset.asset_id,
-            "needles": [asset.asset_id, *([sole_key] if sole_key else [])],
+            "needles": [asset.asset_id, *sole_keys],
             "limit": MAX_USES,
         },
     )
@@ -82,11 +93,12 @@ async def asset_uses(conn: Connection, asset: AssetRow, sole_key: str | None) ->
     ]
 
 
-async def projects_naming(conn: Connection, needle: str) -> Sequence[str]:
-    """Keys of the projects in whose documents a text occurs, at most MAX_USES."""
+async def projects_naming(conn: Connection, needles: Sequence[str]) -> Sequence[str]:
+    """Keys of the projects in whose documents one of these texts occurs, at most MAX_USES."""
     cursor = await conn.execute(
-        "SELECT key FROM projects WHERE NOT is_scratch AND position(%s IN master_json::text) > 0"
-        " ORDER BY key LIMIT %s",
-        (needle, MAX_USES),
+        "SELECT p.key FROM projects p"
+        " CROSS JOIN LATERAL (SELECT p.master_json::text AS body OFFSET 0) d"
+        f" WHERE NOT p.is_scratch AND {_NAMES} d.body) > 0) ORDER BY p.key LIMIT %(limit)s",
+        {"needles": list(needles), "limit": MAX_USES},
     )
     return [row["key"] for row in await cursor.fetchall()]

@@ -36,6 +36,11 @@ EventKind = Literal[
     "upload_progress",
     "upload_complete",
     "upload_failed",
+    "asset_added",
+    "asset_replaced",
+    "asset_renamed",
+    "asset_tagged",
+    "asset_removed",
 ]
 
 

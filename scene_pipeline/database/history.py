@@ -4,9 +4,10 @@ Belongs here: reading the ledger for people, from a scene and from a run or back
 belong here: versions as the pipeline works with them (`versions`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from scene_pipeline.database.rows import Connection, GenerationState
@@ -26,7 +27,9 @@ class VersionOrigin:
     """Which of the candidates that were asked for at once, from 0."""
     image_count: int
     rung: int
-    """How many rejections came before it."""
+    """How many attempts came before it: rejected ones, and those that a fallback took over from."""
+    fallback: Mapping[str, Any] | None
+    """Where one of the project's fallbacks made it: as in `rows.Generation`."""
     removed_at: datetime | None
     """When its picture was given up to make room."""
     reused_project_key: str | None
@@ -60,7 +63,8 @@ async def version_origins(
     """Where every version of a scene comes from, by the id of its row."""
     cursor = await conn.execute(
         "SELECT i.id AS image_id, g.id AS generation_id, g.run_id, g.token, i.image_index,"
-        " g.image_count, g.rung, i.removed_at, p.key AS reused_project_key,"
+        " g.image_count, g.rung, g.fallback, i.removed_at,"
+        " p.key AS reused_project_key,"
         " r.scene_id AS reused_scene_id, r.version AS reused_version"
         " FROM scene_images i JOIN generations g ON g.id = i.generation_id"
         " LEFT JOIN scene_images r ON r.id = g.reused_image_id"

@@ -23,6 +23,8 @@ from scene_pipeline.scenes.identity import AssetKind
 ImportState = Literal["awaiting_upload", "pending", "running", "done", "failed", "expired"]
 OPEN_IMPORT: LiteralString = "state IN ('pending', 'running')"
 """The condition of an import that is still to be carried out, in SQL."""
+EXPECTED_IMPORT: LiteralString = "state IN ('awaiting_upload', 'pending', 'running')"
+"""The condition of one that a run will or may still be needed for."""
 MAX_ASKED = 1000
 """Imports that one call asks for at most."""
 
@@ -133,8 +135,7 @@ async def ask_for_imports(
     batch_id = uuid4()
     found: list[ImportRow] = []
     async with conn.transaction():
-        # One at a time, so that two callers cannot ask for the same address at once.
-        await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('asset_imports', 0))")
+        await hold_back_requests(conn)
         for request in requests[:MAX_ASKED]:
             values = {
                 **{one.name: getattr(request, one.name) for one in fields(request)},
@@ -147,6 +148,15 @@ async def ask_for_imports(
             }
             found.append(await _joined(conn, values) or await _inserted(conn, values))
     return AskedImports(batch_id, tuple(found))
+
+
+async def hold_back_requests(conn: Connection) -> None:
+    """Let nobody else ask for imports before the caller's transaction has ended.
+
+    Two callers cannot ask for the same address at once then, and a partition that no import needs
+    is not needed a moment later.
+    """
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('asset_imports', 0))")
 
 
 async def _joined(conn: Connection, values: Mapping[str, object]) -> ImportRow | None:

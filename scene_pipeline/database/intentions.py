@@ -52,6 +52,15 @@ async def abandon_unpaid(conn: Connection, generation_id: UUID, reason: str) -> 
     return cursor.rowcount == 1
 
 
+async def wait_as_long(conn: Connection, generation_id: UUID, before: Generation) -> None:
+    """Let a planned generation keep the times of the one that it was planned in the place of."""
+    await conn.execute(
+        "UPDATE generations g SET take_up_at = b.take_up_at, take_up_attempts = b.take_up_attempts"
+        " FROM generations b WHERE g.id = %s AND g.state = 'planned' AND b.id = %s",
+        (generation_id, before.id),
+    )
+
+
 async def wait_for_a_person(conn: Connection, generation_id: UUID) -> None:
     """Keep a planned generation from being taken up by itself."""
     await conn.execute(

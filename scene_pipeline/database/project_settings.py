@@ -1,8 +1,12 @@
 """What people set of a project besides its document: refreshing, what is kept, the archive."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from scene_pipeline.database.rows import OPEN, Connection, GenerationState
 
@@ -29,6 +33,8 @@ class ProjectSettings:
     """The newest versions of each scene that are kept; None as the installation says."""
     keep_days: float | None
     """Versions younger than this are kept; None as the installation says."""
+    fallbacks: Any
+    """As they stand in the row, which other programs write, too (`pipeline.projects.fallbacks`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ async def read_project_settings(conn: Connection, key: str) -> ProjectSettings |
     cursor = await conn.execute(
         "SELECT p.id AS project_id, p.key, p.master_json #>> '{project,title}' AS title, p.origin,"
         " p.revision, p.auto_refresh, p.archived_at, p.is_scratch, p.created_at,"
-        " p.keep_versions, p.keep_days::float8 AS keep_days,"
+        " p.keep_versions, p.keep_days::float8 AS keep_days, p.fallbacks,"
         " count(s.scene_id)::int AS scene_count,"
         " count(*) FILTER (WHERE s.locked)::int AS locked_scenes,"
         " count(*) FILTER (WHERE s.is_chosen)::int AS chosen_scenes"
@@ -90,6 +96,24 @@ async def set_kept(
         " AND (keep_versions, keep_days)"
         "   IS DISTINCT FROM (%(versions)s::integer, %(days)s::numeric)",
         {"versions": keep_versions, "days": keep_days, "id": project_id},
+    )
+    return cursor.rowcount == 1
+
+
+async def read_fallbacks(conn: Connection, project_id: UUID) -> Any:
+    """Who else may make a project's frames, as it stands in the row; an empty list where nobody."""
+    cursor = await conn.execute("SELECT fallbacks FROM projects WHERE id = %s", (project_id,))
+    row = await cursor.fetchone()
+    return row["fallbacks"] if row else []
+
+
+async def set_fallbacks(
+    conn: Connection, project_id: UUID, fallbacks: Sequence[Mapping[str, str]]
+) -> bool:
+    """Say who else may make a project's frames, in order; False where it was so already."""
+    cursor = await conn.execute(
+        "UPDATE projects SET fallbacks = %(list)s WHERE id = %(id)s AND fallbacks <> %(list)s",
+        {"list": Jsonb([dict(entry) for entry in fallbacks]), "id": project_id},
     )
     return cursor.rowcount == 1
 

@@ -33,7 +33,7 @@ _COLUMNS: LiteralString = ", ".join([f"r.{name}" for name in _FACTS])
 _KEEP: LiteralString = (
     f"INSERT INTO reference_pictures (project_id, reference, {', '.join(_FACTS)})"
     f" VALUES (%(project_id)s, %(reference)s, {', '.join([f'%({name})s' for name in _FACTS])})"
-    " ON CONFLICT (project_id, reference) DO UPDATE SET"
+    " ON CONFLICT (project_id, md5(reference)) DO UPDATE SET"
     f" {', '.join([f'{name} = excluded.{name}' for name in _FACTS])}, checked_at = now()"
 )
 
@@ -108,10 +108,15 @@ async def own_pictures(
     frame_ids: Collection[UUID],
     keys: Collection[str],
 ) -> list[OwnPicture]:
-    """What of ours has one of these ids or keys: library, frames, then any other object."""
+    """What of ours has one of these ids or keys: library, frames, then any other object.
+
+    Of rows that share an object those that are there come before the deleted ones, since they keep
+    its bytes.
+    """
     if not asset_ids and not frame_ids and not keys:
         return []
     cursor = await conn.execute(
+        "SELECT * FROM ("
         "SELECT a.storage_key AS key, a.url, a.sha256, a.mime_type AS content_type, a.width,"
         " a.height, a.size_bytes, a.name AS label, a.asset_id, NULL::uuid AS frame_id,"
         " a.is_animated, a.deleted_at IS NOT NULL OR o.state <> 'present' AS is_deleted,"
@@ -128,7 +133,8 @@ async def own_pictures(
         " UNION ALL"
         " SELECT o.key, NULL, o.sha256, o.content_type, NULL, NULL, o.size_bytes, NULL, NULL, NULL,"
         " false, o.state <> 'present', false FROM storage_objects o"
-        " WHERE o.key = ANY(%(keys)s) AND o.state <> 'intent'",
+        " WHERE o.key = ANY(%(keys)s) AND o.state <> 'intent') own"
+        " ORDER BY own.asset_id IS NULL AND own.frame_id IS NULL, own.is_deleted",
         {"assets": list(asset_ids), "frames": list(frame_ids), "keys": list(keys)},
     )
     return [OwnPicture(**row) for row in await cursor.fetchall()]
@@ -137,10 +143,15 @@ async def own_pictures(
 async def digests_now(
     conn: Connection, project_id: UUID, named: Sequence[str]
 ) -> dict[str, str | None]:
-    """The bytes behind references this instant: an asset's own row is newer than what is kept."""
+    """The bytes behind references this instant: an asset's own row is newer than what is kept.
+
+    Of what was deleted nothing is left to go by.
+    """
     cursor = await conn.execute(
         "SELECT r.reference,"
-        " CASE WHEN r.reference = 'asset:' || a.asset_id THEN a.sha256 ELSE r.sha256 END AS sha256"
+        " CASE WHEN a.deleted_at IS NOT NULL THEN NULL"
+        " WHEN a.asset_id IS NOT NULL AND r.reference LIKE 'asset:%%' THEN a.sha256"
+        " ELSE r.sha256 END AS sha256"
         " FROM reference_pictures r LEFT JOIN user_assets a ON a.asset_id = r.asset_id"
         " WHERE r.project_id = %s AND r.reference = ANY(%s)",
         (project_id, list(named)),
@@ -243,10 +254,13 @@ async def mark_project_changed(conn: Connection, project_id: UUID) -> None:
 
 
 async def wake_waiting_for_pictures(conn: Connection, project_id: UUID) -> None:
-    """Make what waits for a reference due at once: something was found out about one."""
+    """Make what waits for a reference due at once: something was found out about one.
+
+    What waits because its picture keeps changing keeps its own times, which grow.
+    """
     await conn.execute(
         "UPDATE generations SET take_up_at = now(), take_up_attempts = 0"
         " WHERE project_id = %s AND state = 'planned' AND take_up_at < 'infinity'"
-        " AND error_code ~ '^references?_'",
+        " AND error_code ~ '^references?_' AND error_code <> 'reference_changed'",
         (project_id,),
     )

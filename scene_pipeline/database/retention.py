@@ -1,10 +1,11 @@
 """Versions that are old enough to be given up: found, and turned into tombstones.
 
 A version is kept while anything needs it: it is current, its scene is locked, it is among the
-newest or the youngest, or it is referred to: a document names its object or its id in the library,
-an unfinished generation sends it, a scene is made after it, something in the library shares its
-object. All of it is asked again, under locks, in the transaction that gives it up; its object loses
-one reference and is the collector's from then on.
+newest or the youngest, or it is referred to: a document names its object, another form of it
+(thumbnail, WebP: they go with it) or its id in the library, an unfinished generation sends it, a
+scene is made after it, something in the library shares its object. All of it is asked again, under
+locks, in the transaction that gives it up; its object loses one reference and is the collector's
+from then on.
 
 Belongs here: SQL. Does not belong here: in which order, how much, and the report
 (`pipeline.upkeep.retain`).
@@ -25,9 +26,12 @@ keep, and that something still needs."""
 MAX_KEEP_DAYS = 100_000
 """About 270 years; whatever another program writes into a project's row, no date goes beyond it."""
 
-_NAMED_IN_DOCUMENT = r"projects/[0-9a-f-]{36}/scenes/[A-Za-z0-9_-]+\.[a-z]+|frm_[0-9a-f]{32}"
-"""How the key of a frame stands within any URL, whatever comes before it, or its id in the library
-(`scenes.identity.frame_asset_id`)."""
+_NAMED_IN_DOCUMENT = (
+    r"projects/[0-9a-f-]{36}/scenes/[A-Za-z0-9_-]+\.[a-z]+|assets/derived/d_[0-9a-f]+\.[a-z]+"
+    r"|frm_[0-9a-f]{32}"
+)
+"""How the key of a frame, or of another form of one, stands within any URL, whatever comes before
+it, or its id in the library (`scenes.identity.frame_asset_id`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class OldVersion:
     """What was paid for it: of a request for several pictures, its share."""
     is_metered: bool
     """Whether the provider said so; otherwise it was estimated."""
+    derived_keys: Sequence[str]
+    """Of its other forms, which go with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +137,9 @@ documents AS MATERIALIZED (
     WHERE p.id IN (SELECT j.project_id FROM judged j WHERE j.reason IS NULL)),
 verdicts AS MATERIALIZED (
     SELECT j.*, CASE WHEN j.reason IS NULL AND (position(j.storage_path IN d.body) > 0
-        OR position('frm_' || replace(j.id::text, '-', '') IN d.body) > 0)
+        OR position('frm_' || replace(j.id::text, '-', '') IN d.body) > 0
+        OR EXISTS (SELECT 1 FROM derivatives w
+                   WHERE w.source_key = j.storage_path AND position(w.storage_key IN d.body) > 0))
         THEN 'referenced' ELSE j.reason END AS kept_for
     FROM judged j LEFT JOIN documents d ON d.id = j.project_id),
 due AS (
@@ -183,7 +191,10 @@ async def project_rules(
 
 
 async def named_elsewhere(conn: Connection, project_ids: Sequence[UUID]) -> set[str]:
-    """What these projects' documents name of other projects' frames: keys, and ids of any."""
+    """What these projects' documents name of other projects' frames: keys, and ids of any.
+
+    Keys of other forms are told of all frames, since they do not say whose they are.
+    """
     cursor = await conn.execute(
         "SELECT DISTINCT m[1] AS name FROM projects p,"
         " regexp_matches(p.master_json::text, %(pattern)s, 'g') AS m"
@@ -224,7 +235,9 @@ async def old_versions(
     cursor = await conn.execute(
         _VERDICTS
         + "SELECT id, project_id, storage_path, file_size, refcount, object_bytes, cost_micros,"
-        " is_metered FROM due ORDER BY project_id, scene_id, version",
+        " is_metered, ARRAY(SELECT w.storage_key FROM derivatives w"
+        "   WHERE w.source_key = due.storage_path) AS derived_keys"
+        " FROM due ORDER BY project_id, scene_id, version",
         _values(project_ids, rule),
     )
     return [OldVersion(**row) for row in await cursor.fetchall()]

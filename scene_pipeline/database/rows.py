@@ -132,6 +132,8 @@ class SceneState:
     request_id: int | None
     request_overrides: Mapping[str, Any] | None
     cost_micros: int
+    current_fallback: Mapping[str, Any] | None
+    """Where a fallback made the current version: as in `Generation`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,8 @@ class Generation:
     submitting_at: datetime | None
     submitted_at: datetime | None
     completed_at: datetime | None
+    fallback: Mapping[str, Any] | None
+    """Where one of the project's fallbacks makes it: `number`, `of`, `because` (words)."""
 
     @property
     def is_terminal(self) -> bool:

@@ -128,6 +128,19 @@ async def marked_uploads(conn: Connection, limit: int) -> list[str]:
     return [row["key"] for row in await cursor.fetchall()]
 
 
+async def mark_arrived_again(conn: Connection, keys: Sequence[str]) -> None:
+    """Mark removed uploads again under whose keys something lies.
+
+    A permission works until its time is over, also when what it brought is imported already.
+    """
+    async with conn.transaction():
+        await conn.execute(
+            "UPDATE storage_objects SET state = 'deleting'"
+            " WHERE key = ANY(%s) AND state = 'deleted'",
+            (list(keys),),
+        )
+
+
 async def mark_uploads_removed(conn: Connection, keys: Sequence[str]) -> None:
     """Say that the bytes of uploads are gone."""
     async with conn.transaction():

@@ -10,7 +10,7 @@ import dagster as dg
 
 from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
 from scene_pipeline.defs.metadata import PROJECT_TAG
-from scene_pipeline.defs.partitions import PROJECTS_NAME, SCENES_NAME
+from scene_pipeline.defs.partitions import LIBRARIES_NAME, PROJECTS_NAME, SCENES_NAME
 from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys
 
 # Tags that Dagster writes: what a run materializes.
@@ -37,6 +37,10 @@ class InstanceKeys:
     def project_keys(self) -> Sequence[str]:
         """Every key of the projects."""
         return self._instance.get_dynamic_partitions(PROJECTS_NAME)
+
+    def library_keys(self) -> Sequence[str]:
+        """Every key of the libraries."""
+        return self._instance.get_dynamic_partitions(LIBRARIES_NAME)
 
     def held(self) -> HeldKeys:
         """What is held at this moment; a backfill holds everything until it has ended."""
@@ -67,3 +71,7 @@ class InstanceKeys:
     def delete_project_key(self, key: str) -> None:
         """Take a project's own key away."""
         self._instance.delete_dynamic_partition(PROJECTS_NAME, key)
+
+    def delete_library_key(self, key: str) -> None:
+        """Take the key of a project's library away; one that is gone is no error."""
+        self._instance.delete_dynamic_partition(LIBRARIES_NAME, key)

@@ -71,12 +71,11 @@ def reconcile_projects(
         )
     if report is None:
         return left_to_another(context)
-    for drift in report.drifts[:_LOGGED]:
+    for drift in report.all_drifts[:_LOGGED]:
         tell = context.log.info if drift.status in ("repaired", "found") else context.log.warning
         tell(
-            "%s/%s %s [%s] %s %s",
-            drift.scene.project_key,
-            drift.scene.scene_id,
+            "%s %s [%s] %s %s",
+            drift.name,
             drift.status,
             drift.kind,
             drift.message,

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 LIBRARY_GROUP = "library"
 _ROWS_IN_TABLE = 200
 _NAMED = 20
-_COLUMNS = ("source", "kind", "result", "asset_id", "bytes", "error")
+_COLUMNS = ("source", "result", "error", "asset_id", "kind", "bytes")
+"""In the order in which they matter: Dagster's page cuts wide tables off at the right."""
 
 
 class ImportConfig(dg.Config):
@@ -122,8 +123,9 @@ def _carry_out(
 
 
 def _metadata(outcomes: "Sequence[ImportOutcome]") -> MetadataValues:
-    counts = Counter(one.status for one in outcomes)
+    counts: Counter[str] = Counter(one.status for one in outcomes)
     values: MetadataValues = {
+        "result": dg.MetadataValue.text(line_of(counts)),
         "imports": dg.MetadataValue.table(
             records=[_record(one) for one in outcomes[:_ROWS_IN_TABLE]],
             schema=dg.TableSchema(

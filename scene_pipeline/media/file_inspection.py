@@ -8,8 +8,10 @@ Belongs here: one file in, one verdict out. Does not belong here: processes (`me
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from scene_pipeline.errors import FileRefusedError, ImageError
 from scene_pipeline.media.animations import inspect_moving, kept_end
@@ -165,11 +167,15 @@ def _read_picture(view: FileView, max_bytes: int) -> bytes:
     return data
 
 
+_IN_WORDS: Mapping[MediaType, str] = MappingProxyType(
+    {"image": "an image", "video": "a video", "audio": "audio", "document": "a document"}
+)
+
+
 def _mismatch(found: Recognised, wanted: MediaType) -> FileRefusedError:
     name = FILE_TYPES[found.extension].name
     return FileRefusedError(
-        f"The file is {name}, of the sort {found.media!r}, and was declared to be of the sort "
-        f"{wanted!r}.",
+        f"The file is {_IN_WORDS[found.media]} ({name}), not {_IN_WORDS[wanted]}.",
         code="kind_mismatch",
         next_action="Name the kind that the file is of, or give another file.",
     )

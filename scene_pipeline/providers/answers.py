@@ -17,7 +17,9 @@ MAX_DETAIL_LENGTH = 300
 """Characters of foreign text in one message."""
 MAX_RETRY_AFTER_SECONDS = 120.0
 
-_QUERY_STRING = re.compile(r"(https?://[^\s?\"']+)\?[^\s\"']+")
+_QUERY_STRING = re.compile(r"((?:https?://|/)[^\s?\"']*)\?[^\s\"']+")
+_QUOTED_ADDRESS = re.compile(r"https?%3a[^\s\"']*", re.IGNORECASE)
+"""An address within another one; it may be signed, and its query has no mark of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ def clean_text(text: str, secrets: tuple[str, ...], *, max_length: int = MAX_DET
     for secret in secrets:
         text = text.replace(secret, "[hidden]")
     text = _QUERY_STRING.sub(r"\1?[hidden]", text)
+    text = _QUOTED_ADDRESS.sub("[hidden]", text)
     text = "".join(character if character.isprintable() else " " for character in text)
     text = " ".join(text.split())
     return text if len(text) <= max_length else f"{text[: max_length - 3]}..."

@@ -6,11 +6,15 @@ needed (`pipeline.keeping.references`), and the paid request (`fal_submit`).
 fal-client does the upload by its storage `fal`: it asks rest.fal.ai for an address and puts the
 bytes there. Its newer storage asks for its token with a client of its own making, which knows
 neither our certificate roots nor our proxy. An upload costs nothing, so that its repetitions are
-harmless.
+harmless; a picture that many scenes go by is uploaded once in a while all the same.
 """
 
 import functools
 import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -27,6 +31,10 @@ UPLOAD_HOSTS: Final = ("storage.googleapis.com", ".fal.media", ".fal.ai", ".fal.
 """Where Fal's answer may send a picture's bytes; those beginning with a dot with all below them."""
 RESULT_HOSTS: Final = ("storage.googleapis.com", "fal.media", ".fal.media")
 """Where an uploaded picture may lie."""
+MAX_REMEMBERED = 256
+"""Pictures whose addresses are remembered, those used last."""
+REMEMBERED_SECONDS = 3600.0
+"""How long an address is used again; Fal keeps what is uploaded for far longer."""
 _EXTENSIONS: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
@@ -75,23 +83,67 @@ class UploadTransport(httpx.BaseTransport):
         self._bare.close()
 
 
+class RememberedAddresses:
+    """Addresses of what was uploaded by this process, by content and type; thread safe.
+
+    Args:
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._addresses: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
+
+    def get(self, content: tuple[str, str]) -> str | None:
+        """The address of a picture; None where it is not known, or for too long."""
+        with self._lock:
+            url, until = self._addresses.get(content, ("", 0.0))
+            if not url or self._clock() >= until:
+                return None
+            self._addresses.move_to_end(content)
+            return url
+
+    def keep(self, content: tuple[str, str], url: str) -> None:
+        """Remember an address, and forget the one that was used longest ago."""
+        with self._lock:
+            self._addresses[content] = url, self._clock() + REMEMBERED_SECONDS
+            self._addresses.move_to_end(content)
+            if len(self._addresses) > MAX_REMEMBERED:
+                self._addresses.popitem(last=False)
+
+
 class FalUploads:
     """Puts pictures into Fal's storage.
 
     Args:
         transport: Decides who gets the key and who the bytes.
+        clock: Seconds, monotonic.
     """
 
-    def __init__(self, transport: UploadTransport) -> None:
+    def __init__(
+        self, transport: UploadTransport, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._transport = transport
+        self._remembered = RememberedAddresses(clock)
 
     def upload(self, data: bytes, content_type: str) -> str:
         """Upload a picture; gives the address at which Fal's models find it.
 
+        The same picture is uploaded once an hour, or where many others came in between.
+
         Raises:
             ProviderError: code "upload_failed" (`retryable`), or "foreign_host".
         """
-        name = f"{hashlib.sha256(data).hexdigest()[:16]}.{_EXTENSIONS.get(content_type, 'bin')}"
+        content = hashlib.sha256(data).hexdigest(), content_type
+        url = self._remembered.get(content)
+        if url is None:
+            url = self._upload(data, content_type, content[0])
+            self._remembered.keep(content, url)
+        return url
+
+    def _upload(self, data: bytes, content_type: str, sha256: str) -> str:
+        name = f"{sha256[:16]}.{_EXTENSIONS.get(content_type, 'bin')}"
         try:
             url = str(
                 self._client.upload(

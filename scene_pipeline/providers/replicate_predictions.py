@@ -109,7 +109,9 @@ def likeness(
     wanted = parsed_endpoint(request.endpoint)
     model = prediction.get("model")
     version = prediction.get("version")
-    if prediction.get("id") in known_ids or (isinstance(model, str) and model != wanted.path):
+    # It answers to a model's name in any case, and tells its own way of writing it.
+    is_other_model = isinstance(model, str) and model.casefold() != wanted.path.casefold()
+    if prediction.get("id") in known_ids or is_other_model:
         return "other"
     if wanted.version is not None and isinstance(version, str) and version != wanted.version:
         return "other"

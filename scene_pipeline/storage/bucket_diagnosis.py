@@ -9,10 +9,13 @@ from collections.abc import Iterator
 
 from scene_pipeline.errors import StorageError
 from scene_pipeline.findings import Finding
+from scene_pipeline.scenes.identity import ASSETS_PREFIX, DOCTOR_PREFIX, PROJECTS_PREFIX
 from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.gcs import GcsStore
 from scene_pipeline.storage.s3 import S3Store
 
+_READABLE = (PROJECTS_PREFIX, ASSETS_PREFIX, DOCTOR_PREFIX)
+"""Not what arrives from outside, which nobody has looked at."""
 LEFTOVER_DAYS = 2
 """After which a bucket may give up the parts of an upload; ours take hours at most."""
 
@@ -35,13 +38,13 @@ def bucket_findings(
 
 
 def public_read_policy(bucket: str, prefix: str) -> str:
-    """The bucket policy that lets everybody read the objects, as JSON."""
+    """The bucket policy that lets everybody read the objects, as JSON; uploads stay closed."""
     statement = {
         "Sid": "PublicReadOfFrames",
         "Effect": "Allow",
         "Principal": "*",
         "Action": "s3:GetObject",
-        "Resource": f"arn:aws:s3:::{bucket}/{prefix}*",
+        "Resource": [f"arn:aws:s3:::{bucket}/{prefix}{part}/*" for part in _READABLE],
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 

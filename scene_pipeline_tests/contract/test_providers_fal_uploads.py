@@ -8,6 +8,11 @@ import pytest
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import ProviderError
 from scene_pipeline.providers.fal import FalProvider
+from scene_pipeline.providers.fal_uploads import (
+    MAX_REMEMBERED,
+    REMEMBERED_SECONDS,
+    RememberedAddresses,
+)
 from scene_pipeline_tests.standins.pictures import scene_file
 
 
@@ -76,3 +81,27 @@ def test_a_refused_upload_says_that_it_can_be_repeated_and_tells_no_key(
     assert caught.value.charge == "not_charged"
     assert standin.key not in str(caught.value)
     assert provider.upload_reference(scene_file("PNG", 1), "image/png")
+
+
+def test_one_picture_is_uploaded_once_for_all_scenes_that_go_by_it(
+    standin: FalStandIn, provider: FalProvider
+) -> None:
+    first = provider.upload_reference(scene_file("PNG", 1), "image/png")
+    again = provider.upload_reference(scene_file("PNG", 1), "image/png")
+    other = provider.upload_reference(scene_file("PNG", 2), "image/png")
+
+    assert first == again != other
+    assert len(standin.uploads.asked) == 2
+
+
+def test_an_address_is_used_for_an_hour_and_so_many_are_remembered() -> None:
+    now = 0.0
+    remembered = RememberedAddresses(lambda: now)
+    for number in range(MAX_REMEMBERED + 1):
+        remembered.keep((f"{number}", "image/png"), f"https://v3.fal.media/{number}")
+
+    assert remembered.get(("0", "image/png")) is None, "the one used longest ago"
+    assert remembered.get(("1", "image/webp")) is None
+    assert remembered.get(("1", "image/png")) == "https://v3.fal.media/1"
+    now = REMEMBERED_SECONDS
+    assert remembered.get(("1", "image/png")) is None

@@ -1,6 +1,7 @@
 """Replicate's own: every way its answers can go wrong, its hour, its list, its models' inputs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -274,6 +275,18 @@ class TestLostPredictions:
         self, provider: ReplicateProvider, request: ImageRequest, **known: set[str]
     ) -> LostRequest:
         return provider.find_lost(request, datetime.now(UTC) - timedelta(seconds=1), **known)
+
+    def test_one_is_found_however_its_models_name_is_written(
+        self, service: ReplicateService, provider: ReplicateProvider
+    ) -> None:
+        request = request_for()
+        provider.submit(request)
+
+        lost = self.look(provider, replace(request, endpoint=request.endpoint.title()))
+
+        assert lost.verdict == "found"
+        assert lost.submission is not None
+        assert lost.submission.request_id == service.meter.accepted[-1].request_id
 
     def test_one_that_still_runs_is_found(
         self, service: ReplicateService, provider: ReplicateProvider

@@ -203,7 +203,9 @@ def test_a_bucket_at_google_is_diagnosed_too(tmp_path: Path) -> None:
 def test_a_policy_opens_reading_below_the_prefix_and_nothing_else() -> None:
     (statement,) = json.loads(public_read_policy("frames", "films/"))["Statement"]
     assert statement["Action"] == "s3:GetObject"
-    assert statement["Resource"] == "arn:aws:s3:::frames/films/*"
+    assert statement["Resource"] == [
+        f"arn:aws:s3:::frames/films/{part}/*" for part in ("projects", "assets", "doctor")
+    ]
 
 
 def test_a_bucket_that_refuses_us_says_why(seaweedfs: SeaweedFS, tmp_path: Path) -> None:

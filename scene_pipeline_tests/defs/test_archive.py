@@ -12,8 +12,10 @@ from scene_pipeline.defs.launch import launch_frames, launch_storyboard
 from scene_pipeline.defs.partition_keys import InstanceKeys
 from scene_pipeline.defs.partitions import register_partitions
 from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.defs.sensors.asset_imports import asset_imports
 from scene_pipeline.pipeline.upkeep.archive import ArchiveReport, give_back_keys
 from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys
+from scene_pipeline_tests.defs.ticks import Daemon
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 PROMPTS = ["A lighthouse", "A storm", "A kitchen"]
@@ -194,3 +196,86 @@ def test_a_project_that_comes_back_goes_on_as_before(
     statuses = {one.scene.scene_id: one.status for one in launched.outcomes}
     assert statuses == {"scene_1": "kept", "scene_2": "generated", "scene_3": "generated"}
     assert len(scene_keys(instance, "old")) == 3
+
+
+def ask_for_import(studio: Studio) -> None:
+    """Ask for something in the archived project's library."""
+    studio.sql(
+        "INSERT INTO asset_imports (project_id, kind, source, source_url)"
+        " SELECT id, 'image', 'url', 'https://nowhere.example/a.png' FROM projects"
+        " WHERE key = 'old'"
+    )
+
+
+def library_keys(instance: dg.DagsterInstance) -> list[str]:
+    return sorted(instance.get_dynamic_partitions("libraries"))
+
+
+@pytest.mark.usefixtures("two_films")
+def test_the_librarys_key_goes_along_and_all_others_stay(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime
+) -> None:
+    instance.add_dynamic_partitions("libraries", ["_library", "old", "film"])
+
+    assert archive(runtime, InstanceKeys(instance)).projects == 1
+    assert library_keys(instance) == ["_library", "film"]
+    # One that an import brought back, in a project that has no other key.
+    instance.add_dynamic_partitions("libraries", ["old"])
+    assert archive(runtime, InstanceKeys(instance)).projects == 1
+    assert library_keys(instance) == ["_library", "film"]
+
+
+def test_an_import_keeps_the_librarys_key(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, two_films: Studio
+) -> None:
+    instance.add_dynamic_partitions("libraries", ["old"])
+    ask_for_import(two_films)
+
+    asked = archive(runtime, InstanceKeys(instance))
+    two_films.sql("UPDATE asset_imports SET state = 'failed', error_code = 'gone'")
+    run = open_run(instance, partition="old")
+    running = archive(runtime, InstanceKeys(instance))
+    instance.report_run_failed(run, "Ended.")
+
+    assert asked.waiting == {"old": "an import is not finished"}
+    assert running.waiting == {"old": "a run is under way"}
+    assert library_keys(instance) == ["old"]
+    assert archive(runtime, InstanceKeys(instance)).projects == 1
+    assert library_keys(instance) == []
+
+
+class AskedMeanwhile(InstanceKeys):
+    """An import is asked for once the keys of the scenes are gone."""
+
+    def __init__(self, instance: dg.DagsterInstance, studio: Studio) -> None:
+        super().__init__(instance)
+        self._studio = studio
+
+    def delete_scene_keys(self, keys: Sequence[str]) -> None:
+        super().delete_scene_keys(keys)
+        ask_for_import(self._studio)
+
+
+def test_an_import_that_is_asked_for_in_between_is_seen_in_time(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, two_films: Studio
+) -> None:
+    instance.add_dynamic_partitions("libraries", ["old"])
+
+    report = archive(runtime, AskedMeanwhile(instance, two_films))
+
+    assert report.waiting == {"old": "an import was asked for"}
+    assert library_keys(instance) == ["old"]
+
+
+def test_an_import_brings_the_librarys_key_back(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, two_films: Studio, daemon: Daemon
+) -> None:
+    instance.add_dynamic_partitions("libraries", ["old"])
+    archive(runtime, InstanceKeys(instance))
+    two_films.sql("UPDATE projects SET archived_at = NULL WHERE key = 'old'")
+    ask_for_import(two_films)
+
+    [request] = daemon.tick(asset_imports)
+
+    assert request.partition_key == "old"
+    assert library_keys(instance) == ["old"]

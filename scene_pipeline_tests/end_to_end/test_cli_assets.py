@@ -38,16 +38,23 @@ def test_files_are_added_found_shown_tagged_replaced_and_removed(cli: CommandLin
     found = cli("assets", "list", *OF_THIS_TEST, "--text", "night", "--kind", "image", "--json")
     assert [asset["asset_id"] for asset in found.document["assets"]] == [asset_id]
 
+    renamed = cli("assets", "rename", asset_id, "The  hero", "--json")
+    said = cli("assets", "rename", asset_id, "The hero")
+    listed = cli("assets", "list", *OF_THIS_TEST, "--kind", "image")
+    assert renamed.document["name"] == "The hero"
+    assert said.out == f"{asset_id} is called The hero now.\n"
+    assert "The hero" in listed.out
+
     replaced = cli("assets", "add", other, "--replace", asset_id, "--json").document["assets"]
     shown = cli("assets", "show", asset_id, "--json").document
     assert [one["asset_id"] for one in replaced] == [asset_id]
-    assert (shown["content_version"], shown["name"]) == (2, "hero.png")
+    assert (shown["content_version"], shown["name"]) == (2, "The hero")
     assert shown["url"] == replaced[0]["url"]
 
     removed = cli("assets", "rm", asset_id)
     gone = cli("assets", "show", asset_id)
     assert (removed.code, gone.code) == (0, 2)
-    assert "Removed hero.png" in removed.out
+    assert "Removed The hero" in removed.out
     assert "asset_unknown" in gone.err
 
 
@@ -122,7 +129,7 @@ def test_what_a_document_names_is_removed_by_force_only(cli: CommandLine) -> Non
 
     assert (refused.code, shown.code, forced.code) == (2, 0, 0)
     assert refused.document["error"]["code"] == "asset_in_use"
-    assert "needed by  the document of assets-named" in shown.out
+    assert "used by   the document of assets-named" in shown.out
     use: dict[str, Any] = {"project": "assets-named", "what": "document", "scene_ids": []}
     assert forced.document["uses"] == [use]
 
@@ -141,3 +148,5 @@ def test_contradicting_options_are_refused_before_anything_is_done(cli: CommandL
         refused = cli("assets", *arguments)
         assert refused.code == 2, arguments
         assert "error [usage]" in refused.err, arguments
+    assert "frame" in cli("assets", "list", "--kind", "picture").err
+    assert "frame" not in cli("assets", "add", "a.png", "--kind", "picture").err

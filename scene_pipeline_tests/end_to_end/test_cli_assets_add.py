@@ -79,6 +79,24 @@ def test_addresses_and_files_get_a_result_each(
     assert "top-secret" not in added.out + added.err + listed.out
 
 
+def test_an_address_that_cannot_be_read_fails_alone(cli: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "file.png"
+    file.write_bytes(scene_file("PNG", 76))
+
+    added = cli("assets", "add", "http://[", file, "--json")
+
+    assert added.code == 1
+    assert [one["status"] for one in added.document["assets"]] == ["new", "failed"]
+
+
+@pytest.mark.parametrize("arguments", [("show", "\udcff"), ("list", "--client", "\udcff")])
+def test_bytes_that_are_no_text_are_told(cli: CommandLine, arguments: tuple[str, ...]) -> None:
+    told = cli("assets", *arguments)
+
+    assert told.code == 2
+    assert "no text" in told.err
+
+
 def test_in_a_file_each_end_is_a_line(cli: CommandLine, server: HostileServer) -> None:
     added = cli("assets", "add", server.url("/hero.png"), "https://elsewhere.example/a.png")
 
@@ -87,6 +105,7 @@ def test_in_a_file_each_end_is_a_line(cli: CommandLine, server: HostileServer) -
     assert len(lines) == 2
     [refused] = [line for line in lines if "elsewhere.example" in line]
     assert "failed: [blocked_host]" in refused
+    assert "ASSET_HOST_ALLOWLIST" in refused
     assert "ast_" in next(line for line in lines if "hero.png" in line)
 
 

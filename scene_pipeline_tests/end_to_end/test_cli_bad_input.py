@@ -153,6 +153,9 @@ def test_doctor_names_a_cure_for_what_is_wrong(cli: CommandLine) -> None:
     wrong = [finding for finding in ill.document["findings"] if not finding["is_ok"]]
     assert [finding["name"] for finding in wrong] == ["provider"]
     assert "FAL_KEY" in wrong[0]["cure"]
+    [way_out] = [entry for entry in ill.document["findings"] if entry["name"] == "way out"]
+    assert "queue.fal.run" in way_out["detail"]
+    assert {"provider fal", "provider replicate", "provider pollinations"} <= names
 
 
 def test_help_names_every_command_and_is_quick(cli: CommandLine) -> None:

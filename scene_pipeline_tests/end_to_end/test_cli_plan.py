@@ -51,6 +51,8 @@ def test_a_plan_tells_states_causes_prices_and_what_is_left(
     assert plan.document["totals"]["estimated_cost_usd"] == 0.003
     assert plan.document["totals"]["on_request_cost_usd"] == 0.012
     assert plan.document["left_usd"] == {"project": 5.0, "day": 20.0}
+    assert plan.document["prices_as_of"] == ["2026-09-26"]
+    assert "about $0.003 at prices of 2026-09-26" in words.out
     assert f"prompt: {diff}" in words.out
     assert "About $0.003 would be spent, of $5.00 that may be." in words.out
     assert "regenerate ahead --stale" in words.out

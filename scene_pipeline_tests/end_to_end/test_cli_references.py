@@ -1,12 +1,35 @@
 """Reference pictures as a person works with them: added, named, replaced, and told of."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.films import film
 from scene_pipeline_tests.standins.pictures import scene_file
 
 OFFLINE = {"SCENE_PIPELINE_PROVIDER": "offline"}
+EXAMPLE = Path(__file__).parents[2] / "examples" / "ferry"
+
+
+def test_the_example_with_pictures_has_all_it_needs(cli: CommandLine, database_url: str) -> None:
+    cli.variables = {"DATABASE_URL": database_url, **OFFLINE}
+
+    subprocess.run(
+        [sys.executable, EXAMPLE / "add_pictures.py"],
+        cwd=cli.directory,
+        env=cli.environment(),
+        check=True,
+        timeout=60,
+    )
+    imported = cli("import", cli.directory / "ferry.json")
+    plan = cli("plan", "ferry", "--json")
+
+    assert imported.code == 0, imported.err
+    assert {name: scene["error"] for name, scene in plan.scenes.items()} == dict.fromkeys(
+        ("quay", "bridge", "crossing", "gulls")
+    )
 
 
 def test_a_replaced_picture_makes_exactly_its_scenes_anew(
@@ -37,6 +60,8 @@ def test_a_replaced_picture_makes_exactly_its_scenes_anew(
     again = cli.run("ref", "--stale")
 
     assert (replaced.code, plan.code) == (0, 0), replaced.err
+    assert "the document of ref (scene_1, scene_3)" in replaced.out
+    assert "run ref --stale" in replaced.out
     cause = f"reference {hero} (hero.png) was replaced"
     assert {scene_id: scene["state"] for scene_id, scene in plan.scenes.items()} == {
         "scene_1": "stale",

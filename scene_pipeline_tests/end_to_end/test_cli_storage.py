@@ -87,6 +87,7 @@ def test_what_is_kept_is_set_per_project_and_told_with_bytes_and_money(cli: Comm
     assert "as the installation says" in reset.out
     assert key in told.out
     assert "newest 1, younger than 0 days (its own)" in told.out
+    assert "needed by nothing:\n  nothing\nNothing was changed. Remove it with:" in told.out
     [mine] = [project for project in report["projects"] if project["project"] == key]
     assert mine["kept"]["current"] == 1
     assert mine["gives_up"]["versions"] == 1

@@ -21,7 +21,8 @@ processes.set_forkserver_preload(["scene_pipeline_tests.import_desk"])
 
 @pytest.fixture
 def server() -> Iterator[HostileServer]:
-    with site({"/hero.png": scene_file("PNG", 1)}) as running:
+    hero, other = scene_file("PNG", 1), scene_file("PNG", 2)
+    with site({"/hero.png": hero, "/copy.png": hero, "/other.png": other}) as running:
         yield running
 
 
@@ -56,7 +57,8 @@ def test_killed_at(failpoint: str, desk: ImportDesk) -> None:
     [row] = desk.rows()
     assert row["state"] == "done"
     [asset] = desk.studio.sql("SELECT asset_id, storage_key FROM user_assets")
-    assert row["asset_id"] == asset["asset_id"]
+    assert (row["asset_id"], row["is_duplicate"]) == (asset["asset_id"], False)
+    assert len(desk.studio.sql("SELECT 1 FROM pipeline_events WHERE kind = 'asset_added'")) == 1
     assert desk.events()[-1] == "upload_complete"
     assert desk.events().count("upload_complete") == 1
     objects = desk.studio.sql(
@@ -65,3 +67,28 @@ def test_killed_at(failpoint: str, desk: ImportDesk) -> None:
     )
     assert len(objects) == 1
     assert desk.carry_out() == {}
+
+
+def test_what_a_killed_run_had_replaced_is_no_duplicate(desk: ImportDesk) -> None:
+    desk.ask("/hero.png")
+    asset_id = str(desk.carry_out()["hero.png"].asset_id)
+    desk.ask("/other.png", replace_asset_id=asset_id)
+
+    kill_at(desk, "import_after_add")
+    desk.carry_out("next")
+
+    done = desk.rows()[-1]
+    assert (done["state"], done["asset_id"], done["is_duplicate"]) == ("done", asset_id, False)
+    replaced = desk.studio.sql("SELECT 1 FROM pipeline_events WHERE kind = 'asset_replaced'")
+    assert len(replaced) == 1
+
+
+def test_what_somebody_else_brought_in_meanwhile_is_one(desk: ImportDesk) -> None:
+    desk.ask("/hero.png")
+    kill_at(desk, "import_after_download")
+    desk.studio.sql("UPDATE asset_imports SET due_at = now() + interval '1 h'")
+    desk.ask("/copy.png")
+
+    outcomes = desk.carry_out("next")
+
+    assert sorted(one.status for one in outcomes.values()) == ["duplicate", "new"]

@@ -1,8 +1,11 @@
 """Uploads straight into the store: permitted, confirmed, then checked like anything else."""
 
 import hashlib
+import resource
+import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -230,3 +233,46 @@ def test_an_upload_through_the_permission_itself(
     complete(desk, import_id)
     assert only(desk.carry_out()).status == "new"
     assert str(import_id) not in str(uploads_left(desk))
+
+
+def test_what_arrives_by_a_permission_that_is_used_up_is_swept(desk: ImportDesk) -> None:
+    import_id, _ = begin(desk)
+    arrive(desk, import_id)
+    complete(desk, import_id)
+    desk.carry_out()
+    arrive(desk, import_id, scene_file("PNG", 2))
+    awaited, _ = begin(desk)
+    arrive(desk, awaited)
+
+    assert sweep(desk).removed_objects == 1
+
+    assert uploads_left(desk) == [f"uploads/{awaited}.png"]
+
+
+def test_a_full_disk_fails_one_upload_and_not_the_others(desk: ImportDesk) -> None:
+    large, small = begin(desk)[0], begin(desk)[0]
+    arrive(desk, large, HERO + bytes(2 * 2**20))
+    arrive(desk, small)
+    for import_id in (large, small):
+        complete(desk, import_id)
+
+    with files_of_at_most(2**20):
+        desk.carry_out()
+
+    states = {row["id"]: (row["state"], row["error_code"]) for row in desk.rows()}
+    assert states == {large: ("pending", "cannot_write"), small: ("done", None)}
+    desk.carry_out()
+    assert {row["state"] for row in desk.rows()} == {"done"}
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """A disk that is full for larger files; the system refuses it just so."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    is_told = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, is_told)

@@ -1,13 +1,17 @@
 """Addresses into the library: once each, whatever their servers do."""
 
+import errno
 import os
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from scene_pipeline.media.fetch import SafeFetcher
 from scene_pipeline.pipeline.library import bringing
 from scene_pipeline.pipeline.library.import_events import ImportOutcome, ImportProgress
 from scene_pipeline.pipeline.library.imports import MAX_ATTEMPTS
@@ -268,3 +272,51 @@ def test_folders_of_dead_processes_are_removed_and_those_of_the_living_stay(
 
     assert not left.exists()
     assert young.exists()
+
+
+def test_what_another_program_says_of_one_import_never_holds_up_the_rest(
+    desk: ImportDesk, server: HostileServer
+) -> None:
+    desk.studio.sql(
+        "INSERT INTO asset_imports (kind, source, source_url, client_id)"
+        " VALUES ('image', 'url', %s, %s)",
+        server.url("/hero.png"),
+        secrets.token_hex(5000),
+    )
+    desk.ask("/villain.jpg")
+
+    outcomes = desk.carry_out()
+
+    assert {name: one.status for name, one in outcomes.items()} == {
+        "villain.jpg": "new",
+        "hero.png": "failed",
+    }
+
+
+@pytest.mark.parametrize("table", ["asset_imports", "user_assets"])
+@pytest.mark.parametrize("tags", ["ARRAY[NULL]::text[]", "ARRAY[ARRAY['a', 'b']]"])
+def test_tags_that_are_no_list_of_words_are_refused_where_they_are_written(
+    desk: ImportDesk, table: str, tags: str
+) -> None:
+    desk.ask("/hero.png")
+    desk.carry_out()
+
+    with pytest.raises(psycopg.Error):
+        desk.studio.sql(f"UPDATE {table} SET tags = {tags}")  # noqa: S608  # of the table above
+
+
+def test_a_failure_of_this_machine_is_one_import_s_own_and_is_tried_again(
+    desk: ImportDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    desk.ask("/hero.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(SafeFetcher, "download", no_room)
+        outcome = desk.carry_out()["hero.png"]
+
+    assert outcome.status == "waiting"
+    assert outcome.failure is not None
+    assert outcome.failure.code == "import_failed"
+    assert desk.carry_out()["hero.png"].status == "new"

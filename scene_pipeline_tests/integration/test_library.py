@@ -1,6 +1,7 @@
 """The library: what comes in is stored once, found again, and goes only when nobody needs it."""
 
 import asyncio
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -22,6 +23,10 @@ from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.libraries import Library, details
 from scene_pipeline_tests.standins.pictures import draw_scene, encode, scene_file
+
+INFINITE_CURSOR = base64.urlsafe_b64encode(
+    b'["2026-01-01T00:00:00+00:00", "assets", 1e999]'
+).decode()
 
 
 @pytest.fixture
@@ -547,6 +552,7 @@ def test_a_drill_s_frames_are_shown_to_nobody(library: Library) -> None:
         ({"client_id": "a\0b"}, "query_invalid"),
         ({"cursor": "nonsense"}, "cursor_invalid"),
         ({"cursor": "W10"}, "cursor_invalid"),
+        ({"cursor": INFINITE_CURSOR}, "cursor_invalid"),
         ({"cursor": "é" * 400}, "cursor_invalid"),
         ({"project_key": "nobody's"}, "project_unknown"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_crashes import finish_racing, start_worker
+from scene_pipeline_tests.reference_films import HERO, add
 from scene_pipeline_tests.standins.loopback_service import LoopbackService
 from scene_pipeline_tests.standins.pollinations_service import PollinationsService
 from scene_pipeline_tests.standins.replicate_service import LOST_ANSWERS, ReplicateService
@@ -166,6 +167,21 @@ def test_pollinations_without_a_key_is_asked_again_and_free(
     assert_invariants(studio)
 
 
+def test_pollinations_is_told_where_a_reference_is_and_never_sent_its_bytes(
+    pollinations: PollinationsService, studio_with: MakeStudio
+) -> None:
+    studio = studio_with(
+        pollinations, "pollinations", model="kontext", public_url="https://frames.example.com"
+    )
+    hero = add(studio, HERO, "hero.png")
+    studio.bring(film(["A lighthouse"], references=[f"asset:{hero}"]))
+    [asset] = studio.sql("SELECT url FROM user_assets")
+
+    assert studio.run().statuses == {"scene_1": "generated"}
+
+    assert [query["image"] for query in pollinations.queries] == [asset["url"]]
+
+
 def keyed(
     pollinations: PollinationsService, studio_with: MakeStudio, *, allow_unknown_price: bool = True
 ) -> Studio:
@@ -189,6 +205,22 @@ def test_pollen_has_no_price_in_dollars_so_that_it_must_be_allowed(
     assert keyed(pollinations, studio_with).run().statuses == {"scene_1": "generated"}
     assert len(pollinations.meter.accepted) == 1
     assert pollinations.keyed_hosts == {"gen.pollinations.ai"}
+
+
+def test_what_was_planned_for_nothing_is_not_bought_with_a_key_that_came_later(
+    pollinations: PollinationsService, studio_with: MakeStudio
+) -> None:
+    studio = studio_with(pollinations, "pollinations")
+    studio.bring(film(["A lighthouse"]))
+    kill(studio, "after_plan")
+    [row] = studio.sql("SELECT state, estimated_micros, unit_price_usd FROM generations")
+
+    assert (row["state"], row["estimated_micros"], row["unit_price_usd"]) == ("planned", 0, None)
+    assert failure(keyed(pollinations, studio_with, allow_unknown_price=False)) == (
+        "blocked",
+        "price_unknown",
+    )
+    assert pollinations.contacts == []
 
 
 def test_a_request_to_pollinations_in_doubt_waits_for_a_person(

@@ -43,6 +43,14 @@ def schnell(studio: Studio) -> Price:
     return prices_of(studio).prices[SCHNELL]
 
 
+def test_what_is_free_follows_from_the_keys_that_are_set(fal_studio: Studio) -> None:
+    unkeyed = with_settings(fal_studio, pollinations_api_key=None)
+    keyed = with_settings(fal_studio, pollinations_api_key="sk_abc")
+
+    assert prices_of(unkeyed).free == {"offline", "pollinations"}
+    assert prices_of(keyed).free == {"offline"}
+
+
 def test_what_fal_told_wins_over_the_shipped_table_and_the_file_over_both(
     fal: FalStandIn, fal_studio: Studio, tmp_path: Path
 ) -> None:

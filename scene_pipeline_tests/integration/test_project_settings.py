@@ -63,6 +63,7 @@ def test_switching_refresh_on_makes_the_scenes_due(studio: Studio) -> None:
                 "archived": False,
                 "keep_versions": None,
                 "keep_days": None,
+                "fallbacks": [],
             }
         }
     ]

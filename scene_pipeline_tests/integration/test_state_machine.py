@@ -5,13 +5,15 @@ every step the database, the meter and the document must look as `scene_model` s
 """
 
 import asyncio
+import base64
 import copy
+import hashlib
 import json
 import secrets
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,14 +27,17 @@ from scene_pipeline.database.publishing import Publication, publish
 from scene_pipeline.database.versions import list_versions
 from scene_pipeline.errors import LedgerError, SceneError
 from scene_pipeline.pipeline.failpoints import FAILPOINTS, arm
+from scene_pipeline.pipeline.library.adding import AssetDetails, add_file
+from scene_pipeline.pipeline.library.removing import remove_asset
 from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, SceneOutcome, SceneRef
 from scene_pipeline.pipeline.projects.importing import import_document
 from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline_tests.films import film
-from scene_pipeline_tests.scene_model import Order, SceneModel
+from scene_pipeline_tests.scene_model import Library, Order, SceneModel
 from scene_pipeline_tests.stage import Stage, assert_invariants, looks_of, open_stage
+from scene_pipeline_tests.standins.pictures import scene_file
 from scene_pipeline_tests.standins.scripted_provider import Fault
 
 SCENES = ("scene_1", "scene_2", "scene_3")
@@ -64,11 +69,17 @@ class FilmWalk(RuleBasedStateMachine):
     @initialize()
     def bring(self) -> None:
         self.key = f"film-{uuid.uuid4().hex[:12]}"
-        self.model = {scene_id: SceneModel(None) for scene_id in SCENES}
+        self.library = Library()
+        self.model = {scene_id: SceneModel(None, self.library) for scene_id in SCENES}
+        seed = secrets.randbits(30)  # pictures that no other walk has in the same store
+        self.pictures = [scene_file("PNG", seed=seed + number) for number in range(3)]
+        self.brought: set[str] = set()
+        self.hero: str | None = None
         self.known: set[str] = set()
         self._import(own_words({SCENES[0]: PROMPTS[0], SCENES[1]: PROMPTS[1]}))
         [row] = self.stage.sql("SELECT id FROM projects WHERE key = %s", self.key)
         self.project_id: uuid.UUID = row["id"]
+        self._add(0)
         self.check()
 
     # ---- editors
@@ -81,6 +92,7 @@ class FilmWalk(RuleBasedStateMachine):
         if scene.prompt is None:
             entry = json.dumps({"scene_frame_prompt": prompt, "duration": 4})
             self._edit("jsonb_set(master_json, %s, %s::jsonb)", ["scenes", scene_id], entry)
+            self._name(scene, None)
         else:
             path = ["scenes", scene_id, "scene_frame_prompt"]
             self._edit("jsonb_set(master_json, %s, %s::jsonb)", path, json.dumps(prompt))
@@ -92,6 +104,7 @@ class FilmWalk(RuleBasedStateMachine):
         self._edit("master_json #- %s", ["scenes", scene_id])
         self.model[scene_id].prompt = None
         self.model[scene_id].shown = None
+        self._name(self.model[scene_id], None)
         self.check()
 
     @rule(scene_id=st.sampled_from(SCENES))
@@ -129,8 +142,101 @@ class FilmWalk(RuleBasedStateMachine):
         self.stage.do(work())
         for scene_id, scene in self.model.items():
             scene.prompt = prompts.get(scene_id)
+            self._name(scene, None)
             has_frame = scene.prompt is not None and scene.current is not None
             scene.shown = scene.current.version if has_frame and scene.current else None
+
+    # ---- pictures to go by
+
+    @rule(scene_id=st.sampled_from(SCENES), is_named=st.booleans())
+    def name(self, scene_id: str, *, is_named: bool) -> None:
+        """Name the newest picture in a scene, deleted or not, or name none."""
+        scene = self.model[scene_id]
+        if scene.prompt is None:
+            return
+        path = ["scenes", scene_id, "references"]
+        if is_named:
+            named = json.dumps([f"asset:{self.hero}"])
+            self._edit("jsonb_set(master_json, %s, %s::jsonb)", path, named)
+        else:
+            self._edit("master_json #- %s", path)
+        self._name(scene, self.hero if is_named else None)
+        self.check()
+
+    @rule(place=st.integers(0, 2))
+    def give_other_bytes(self, place: int) -> None:
+        """Replace the picture; where it was deleted, another one is added."""
+        self._add(place)
+        self.check()
+
+    @rule()
+    def remove(self) -> None:
+        """Delete the picture, whoever needs it."""
+        if self.hero is None or self.hero in self.library.deleted:
+            return
+        hero = self.hero
+
+        async def work() -> None:
+            async with self.stage.services.pool.connection() as conn:
+                await remove_asset(conn, hero, force=True)
+
+        self.stage.do(work())
+        self.library.deleted.add(hero)
+        self.check()
+
+    @rule(order=ORDERS, fault=st.sampled_from(FAULTS), place=st.integers(0, 2))
+    def give_other_bytes_during_a_run(self, order: Order, fault: Fault, place: int) -> None:
+        """Each scene ends as if they had come at some moment of its own way."""
+        hero = self.hero
+        if hero is None or hero in self.library.deleted:
+            return
+        self._begin(fault)
+        before = self.library.digests[hero]
+        lengths = {scene_id: len(path) for scene_id, path in self._paths(order, fault).items()}
+
+        async def work() -> None:
+            await asyncio.gather(self._stream(order), self._bring_picture(place))
+
+        self.stage.do(work())
+        after = self.library.digests[hero]
+
+        def stops(scene_id: str, moment: int) -> Iterator[tuple[str, SceneModel]]:
+            scene = copy.deepcopy(self.model[scene_id])
+            for number, stop in enumerate(_stops(scene, order, fault)):
+                yield stop
+                self.library.digests[hero] = before if number < moment else after
+
+        paths: dict[str, list[tuple[str, SceneModel]]] = {}
+        for scene_id, length in lengths.items():
+            paths[scene_id] = []
+            for moment in range(length):
+                self.library.digests[hero] = before if moment else after
+                *_, last = stops(scene_id, moment)
+                paths[scene_id].append(last)
+        self.library.digests[hero] = after
+        self._adopt(paths)
+        self.check()
+
+    def _add(self, place: int) -> None:
+        self.stage.do(self._bring_picture(place))
+
+    async def _bring_picture(self, place: int) -> None:
+        services, data = self.stage.services, self.pictures[place]
+        path = services.settings.home_directory / f"{self.key}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        details = AssetDetails("image", "hero.png", "file", project_id=self.project_id)
+        replaced = None if self.hero in self.library.deleted else self.hero
+        now = datetime.now(UTC)
+        added = await add_file(services, path, details, asked_at=now, replace=replaced)
+        self.hero = added.asset_id
+        self.library.digests[self.hero] = added.sha256
+        self.library.collected.discard(added.sha256)
+        self.brought.add(added.sha256)
+
+    def _name(self, scene: SceneModel, asset_id: str | None) -> None:
+        scene.asset = asset_id
+        self.library.named = {one.asset for one in self.model.values() if one.asset is not None}
 
     # ---- people
 
@@ -278,6 +384,9 @@ class FilmWalk(RuleBasedStateMachine):
 
         paths = self._paths(order, "none") if is_during_a_run else {}
         self.stage.do(work())
+        digests, deleted = self.library.digests, self.library.deleted
+        kept = {digest for asset_id, digest in digests.items() if asset_id not in deleted}
+        self.library.collected |= self.brought - kept
         self._adopt(paths)
         for row in self.stage.sql(
             "SELECT storage_path FROM scene_images WHERE project_id = %s", self.project_id
@@ -346,9 +455,25 @@ class FilmWalk(RuleBasedStateMachine):
         for scene_id, scene in self.model.items():
             assert looks[scene_id] == scene.look(), scene_id
         assert_invariants(self.stage, self.project_id)
+        self.check_what_was_sent()
         rows = self.stage.sql("SELECT scene_id FROM scenes WHERE project_id = %s", self.project_id)
         self.known = {row["scene_id"] for row in rows}
         self.is_sound = True
+
+    def check_what_was_sent(self) -> None:
+        """Every request that was accepted had the pictures that its row says, and no others."""
+        sent = {one.generation_id: one for one in self.stage.provider.accepted.values()}
+        for row in self.stage.sql(
+            "SELECT id, content FROM generations WHERE project_id = %s AND submit_count > 0",
+            self.project_id,
+        ):
+            request = sent.get(str(row["id"]))
+            if request is not None:
+                digests = list((row["content"].get("reference_digests") or {}).values())
+                assert [picture.sha256 for picture in request.references] == digests
+                for picture in request.references:
+                    data = base64.b64decode(picture.url.partition(",")[2])
+                    assert hashlib.sha256(data).hexdigest() == picture.sha256
 
     def teardown(self) -> None:
         """At the end of the walk two plain runs finish what is open.
@@ -357,6 +482,9 @@ class FilmWalk(RuleBasedStateMachine):
         """
         if not self.is_sound:
             return
+        for scene_id, scene in self.model.items():
+            if scene.asset in self.library.deleted:  # it waits for a person, as it should
+                self.name(scene_id, is_named=False)
         self.run(Order(), "none")
         self.run(Order(), "none")
         unfinished = self.stage.sql(
@@ -400,10 +528,12 @@ def walk(stage: Stage, **options: Any) -> None:
 
 def test_a_short_walk_through_everything_that_can_happen(database_url: str, tmp_path: Path) -> None:
     with open_stage(database_url, tmp_path / "home") as stage:
+        stage.provider.reference_limit = 1
         walk(stage, max_examples=10, stateful_step_count=20)
 
 
 @pytest.mark.long
 def test_a_long_walk_through_everything_that_can_happen(database_url: str, tmp_path: Path) -> None:
     with open_stage(database_url, tmp_path / "home") as stage:
+        stage.provider.reference_limit = 1
         walk(stage, max_examples=200, stateful_step_count=50)

@@ -304,6 +304,22 @@ def test_an_old_address_that_turns_up_again_is_still_ours(library: Studio, tmp_p
     assert_invariants(library)
 
 
+def test_documents_that_hold_addresses_of_the_library_are_told(
+    library: Studio, tmp_path: Path
+) -> None:
+    """They are people's words; what they lead to is there as long as the old store is."""
+    [asset] = library.sql("SELECT url FROM user_assets LIMIT 1")
+    library.edit(("poster",), f"{asset['url']}?size=large")
+    other = elsewhere(library, tmp_path)
+
+    told = [copy(library, other).named_elsewhere for _ in range(2)]
+    [asset] = library.sql("SELECT url FROM user_assets LIMIT 1")
+    library.edit(("poster",), asset["url"])
+
+    assert told == [["film"], ["film"]]
+    assert copy(library, other).named_elsewhere == []
+
+
 def test_the_same_store_behind_another_address_is_corrected_and_not_copied(
     library: Studio,
 ) -> None:

@@ -22,6 +22,7 @@ def settings(home: Path, **overrides: object) -> Settings:
         ({"s3_bucket": "frames", "s3_public_base_url": "https://cdn.example"}, False),
         ({"s3_bucket": "frames", "url_mode": "gateway"}, True),
         ({"gcs_bucket": "frames", "url_mode": "gateway"}, True),
+        ({"s3_bucket": "frames", "api_token": "a token of sixteen"}, True),
     ],
 )
 def test_a_server_is_needed_where_addresses_lead_to_it(

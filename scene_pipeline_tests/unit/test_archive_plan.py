@@ -3,13 +3,18 @@
 import pytest
 
 from scene_pipeline.database.archived import ArchivedProject
-from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys, plan_archive
+from scene_pipeline.pipeline.upkeep.archive_plan import (
+    HeldKeys,
+    plan_archive,
+    projects_of_libraries,
+)
 
 KEYS = ["old/s1", "film/s1", "old/s2", "gone/s1", "film/s2", "other%20one/s1"]
 
 
-def archived(*keys: str, generation: bool = False, launch: bool = False) -> list[ArchivedProject]:
-    return [ArchivedProject(key, generation, launch) for key in keys]
+def archived(*keys: str, unfinished: str = "") -> list[ArchivedProject]:
+    open_ones = [unfinished == what for what in ("generation", "launch", "import")]
+    return [ArchivedProject(key, *open_ones) for key in keys]
 
 
 def test_keys_of_archived_projects_go_and_all_others_stay() -> None:
@@ -56,7 +61,11 @@ def test_where_it_cannot_be_told_everything_waits(held: HeldKeys) -> None:
 
 
 def test_what_is_not_finished_waits() -> None:
-    unfinished = archived("old", generation=True) + archived("gone", launch=True)
+    unfinished = [
+        *archived("old", unfinished="generation"),
+        *archived("gone", unfinished="launch"),
+        *archived("film", unfinished="import"),
+    ]
 
     plan = plan_archive(unfinished, KEYS, HeldKeys())
 
@@ -64,7 +73,25 @@ def test_what_is_not_finished_waits() -> None:
     assert plan.waiting == {
         "old": "a generation is not finished",
         "gone": "a run was asked for",
+        "film": "an import is not finished",
     }
+
+
+def test_a_run_on_a_library_holds_its_project() -> None:
+    """One whose key is spelled like the shared library's included."""
+    plan = plan_archive(archived("_library", "old"), KEYS, HeldKeys(ranges=(("_library",) * 2,)))
+    held = plan_archive(
+        archived("_library", "old"), KEYS, HeldKeys(ranges=(("%5Flibrary",) * 2, ("old",) * 2))
+    )
+
+    assert plan.waiting == {"_library": "a run is under way"}
+    assert set(held.waiting) == {"_library", "old"}
+
+
+def test_keys_of_libraries_have_owners_but_for_the_shared_one() -> None:
+    keys = ["_library", "%5Flibrary", "old", "other%20one", "a,b"]
+
+    assert projects_of_libraries(keys) == {"_library", "old", "other one"}
 
 
 def test_keys_that_are_not_ours_are_left_alone() -> None:

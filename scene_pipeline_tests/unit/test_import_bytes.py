@@ -65,6 +65,7 @@ def test_an_attempt_that_begins_anew_is_told() -> None:
         ("https://user:secret@files.example/a.png?signature=x#y", "https://files.example/a.png"),
         ("https://files.example:8443/a%20b.png", "https://files.example:8443/a%20b.png"),
         ("https://files.example/\u202egnp.exe\n", "https://files.example/gnp.exe"),
+        ("user:secret@files.example/a.png?signature=x", "files.example/a.png"),
         ("https://[broken/", "an address that cannot be read"),
         ("", "an empty address"),
         ("https://files.example/" + "a" * 1000, ("https://files.example/" + "a" * 1000)[:300]),

@@ -7,7 +7,8 @@ import pytest
 
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.pipeline.keeping.references import is_reachable
-from scene_pipeline.pipeline.planning.ladder import Step, base_token, key_after, next_step
+from scene_pipeline.pipeline.planning.chains import base_token, key_after
+from scene_pipeline.pipeline.planning.ladder import Step, next_step
 from scene_pipeline.settings import Settings, load_settings
 
 MODEL = ("fal", "fal-ai/flux/schnell")

@@ -66,3 +66,15 @@ def test_messages_hide_secrets_and_signed_queries_and_stay_one_line() -> None:
     assert cleaned.startswith("Key [hidden] refused at https://x.test/a?[hidden] ")
     assert cleaned.isprintable()
     assert len(cleaned) == 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Cannot GET /image/pier?model=flux&image=https%3A%2F%2Fx.test%2Fa%3FX-Amz-Signature%3D1f",
+        "no picture at HTTPS%3a%2f%2Fx.test%2Fa%3FX-Amz-Signature%3D1f",
+        "no picture at https://x.test/a?image=https://y.test/b?X-Amz-Signature=1f",
+    ],
+)
+def test_a_signed_address_is_hidden_however_a_service_repeats_it(text: str) -> None:
+    assert "1f" not in clean_text(text, ())

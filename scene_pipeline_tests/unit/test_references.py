@@ -1,10 +1,15 @@
 """Names of reference pictures, what they may say in public, and what counts as another picture."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from scene_pipeline.database.references import OwnPicture
+from scene_pipeline.pipeline.projects.pictures import what_is_meant
 from scene_pipeline.scenes.references import (
     KnownPicture,
     described,
@@ -83,3 +88,31 @@ def test_a_replaced_picture_is_one_that_both_contents_name() -> None:
     after = {"references": ["b", "a", "d"], "reference_digests": {"a": "9", "b": "2", "d": "4"}}
     assert list(replaced_pictures(before, after)) == ["a"]
     assert list(replaced_pictures({}, after)) == []
+
+
+KEY = "assets/images/hero.png"
+BARE = OwnPicture(
+    key=KEY, url=None, sha256="0" * 64, content_type="image/png", width=None, height=None,
+    size_bytes=9, label=None, asset_id=None, frame_id=None, is_animated=False, is_deleted=False,
+    is_rejected=False,
+)  # fmt: skip
+LIVE = replace(BARE, asset_id="ast_1", width=64, height=64)
+DELETED = replace(LIVE, asset_id="ast_2", is_deleted=True)
+REJECTED = replace(BARE, frame_id=UUID(int=1), is_rejected=True)
+
+
+@pytest.mark.parametrize(
+    ("own", "meant"),
+    [
+        ((BARE, DELETED, LIVE), LIVE),
+        ((BARE, DELETED), DELETED),
+        ((BARE, LIVE, REJECTED), REJECTED),
+        ((BARE,), BARE),
+        ((), None),
+    ],
+)
+def test_of_all_that_share_an_object_the_one_that_says_most_is_meant(
+    own: Sequence[OwnPicture], meant: OwnPicture | None
+) -> None:
+    for order in permutations(own):
+        assert what_is_meant(read_name(KEY), order, None) == meant

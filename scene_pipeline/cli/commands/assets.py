@@ -1,4 +1,4 @@
-"""The library: bringing things in, finding, tagging and removing them."""
+"""The library: bringing things in, finding, naming, tagging and removing them."""
 
 from typing import Annotated
 
@@ -100,13 +100,13 @@ def list_assets(  # noqa: PLR0917  # options of the command line are keywords
 ) -> int:
     """Show what is in the library, newest first; all conditions must hold."""
     from scene_pipeline.cli.assets_list import list_library, read_moment  # noqa: PLC0415
-    from scene_pipeline.cli.assets_words import read_kind  # noqa: PLC0415
+    from scene_pipeline.cli.assets_words import read_library_kind  # noqa: PLC0415
     from scene_pipeline.pipeline.library.searching import LibraryQuery  # noqa: PLC0415
 
     query = LibraryQuery(
         text=text,
         tags=tuple(tag or ()),
-        kind="frame" if kind == "frame" else read_kind(kind),
+        kind=read_library_kind(kind),
         project_key=project,
         client_id=client,
         campaign_id=campaign,
@@ -127,6 +127,18 @@ def show(asset: AssetId, json: AsJson = False) -> int:
     from scene_pipeline.cli.assets_list import show_asset  # noqa: PLC0415
 
     return show_asset(Terminal(is_json=json), asset)
+
+
+@assets.command()
+def rename(
+    asset: AssetId,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="1 to 300 printable characters.")],
+    json: AsJson = False,
+) -> int:
+    """Give an asset another name; its id and its address stay."""
+    from scene_pipeline.cli.assets_change import rename  # noqa: PLC0415
+
+    return rename(Terminal(is_json=json), asset, name)
 
 
 @assets.command()

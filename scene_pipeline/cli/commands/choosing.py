@@ -77,11 +77,22 @@ def project_settings(  # noqa: PLR0917  # options of the command line are keywor
     keep_defaults: Annotated[
         bool, typer.Option("--keep-defaults", help="Keep versions as the installation says.")
     ] = False,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROVIDER:MODEL",
+            help="Who makes a frame where the first model cannot; several, in this order.",
+        ),
+    ] = None,
+    no_fallbacks: Annotated[
+        bool, typer.Option("--no-fallbacks", help="Only the first model makes its frames.")
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """Show what is set of a project, or set it."""
     from scene_pipeline.cli.project import (  # noqa: PLC0415
         read_archive,
+        read_fallbacks,
         read_kept,
         read_switch,
         show_or_change,
@@ -93,4 +104,5 @@ def project_settings(  # noqa: PLR0917  # options of the command line are keywor
         auto_refresh=read_switch("--auto-refresh", auto_refresh),
         is_archived=read_archive(archive=archive, unarchive=unarchive),
         kept=read_kept(keep_versions, keep_days, is_default=keep_defaults),
+        fallbacks=read_fallbacks(fallback or (), is_none=no_fallbacks),
     )

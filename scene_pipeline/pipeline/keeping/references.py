@@ -66,8 +66,7 @@ async def _picture(
     key, url = await _place(services, generation, reference)
     provider = services.provider(generation.provider)
     limits = provider.reference_limits(generation.endpoint)
-    # A provider that draws in this process fetches nothing.
-    is_fetched = provider.capabilities.returns_urls and is_reachable(url)
+    is_fetched = provider.capabilities.fetches_references and is_reachable(url)
     has_storage = services.settings.fal_use_upload and isinstance(provider, UploadsReferences)
     content_type = str(reference["content_type"])
     is_exact = is_fetched and not has_storage and _fits(reference, limits)

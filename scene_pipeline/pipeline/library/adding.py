@@ -19,6 +19,7 @@ from uuid import UUID
 
 from scene_pipeline.database import asset_changes, assets, objects
 from scene_pipeline.database.asset_changes import Place
+from scene_pipeline.database.asset_events import append_asset_event, was_made_for
 from scene_pipeline.database.assets import AssetRow, AssetSource
 from scene_pipeline.errors import LedgerError
 from scene_pipeline.pipeline.failpoints import failpoint
@@ -29,11 +30,17 @@ from scene_pipeline.pipeline.library.checked_files import (
     Settled,
     check_file,
     derivative_notes,
+    see_stored,
     stored_key,
 )
-from scene_pipeline.pipeline.library.naming import asset_name, checked_metadata, plain_words
+from scene_pipeline.pipeline.library.naming import (
+    asset_name,
+    checked_metadata,
+    checked_place,
+    plain_words,
+)
 from scene_pipeline.pipeline.library.replacing import replace_bytes
-from scene_pipeline.pipeline.library.tagging import merged_tags, normalised_tags
+from scene_pipeline.pipeline.library.tagging import give_tags, merged_tags, normalised_tags
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import AssetKind, new_asset_id
 
@@ -54,6 +61,8 @@ class AssetDetails:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source_url: str | None = None
     """Where it came from, without anything secret in it."""
+    import_id: UUID | None = None
+    """The import that it is brought in for."""
 
     @property
     def place(self) -> Place:
@@ -70,7 +79,8 @@ class AddedAsset:
     """Permanent."""
     kind: AssetKind
     is_new: bool
-    """False where the library had these bytes in this place already."""
+    """False where the library had these bytes in this place already; what a run of the same import
+    had brought in before it died is new."""
     mime_type: str
     width: int | None
     height: int | None
@@ -107,18 +117,26 @@ async def add_file(
         LedgerError: code "library_busy": others keep removing the same bytes; may be tried again.
     """
     if replace is not None:
-        return _told(await replace_bytes(services, replace, path, details.tags, asked_at))
+        return _told(
+            await replace_bytes(
+                services, replace, path, details.tags, asked_at, import_id=details.import_id
+            )
+        )
     cleaned = dataclasses.replace(
         details,
         name=asset_name(details.name, path),
         tags=normalised_tags(details.tags),
         metadata=checked_metadata(details.metadata),
+        client_id=checked_place("client", details.client_id),
+        campaign_id=checked_place("campaign", details.campaign_id),
+        user_id=checked_place("user", details.user_id),
     )
     checked = await check_file(services, path, details.kind)
     for _ in range(ATTEMPTS):
         found = await _find(services, checked, cleaned)
         if found is not None:
-            return _told(Settled(found, checked, is_new=False))
+            await see_stored(services, checked, found.row.storage_key)
+            return _told(found)
         key = await stored_key(services, checked, asked_at)
         failpoint("asset_before_record")
         recorded = await _record(services, checked, key, cleaned)
@@ -150,7 +168,7 @@ def _told(settled: Settled) -> AddedAsset:
     )
 
 
-async def _find(services: Services, checked: CheckedFile, details: AssetDetails) -> AssetRow | None:
+async def _find(services: Services, checked: CheckedFile, details: AssetDetails) -> Settled | None:
     """The asset that has these bytes in this place already, with the tags added to its own."""
     async with services.pool.connection() as conn:
         found = await asset_changes.find_in_place(conn, checked.file.sha256, details.place)
@@ -160,8 +178,11 @@ async def _find(services: Services, checked: CheckedFile, details: AssetDetails)
         # It may have been removed, or have got other bytes, a moment ago.
         if row is None or row.sha256 != checked.file.sha256:
             return None
-        await asset_changes.set_tags(conn, row.asset_id, merged_tags(row.tags, details.tags))
-        return row
+        row = await give_tags(conn, row, merged_tags(row.tags, details.tags))
+        is_ours = details.import_id is not None and await was_made_for(
+            conn, details.import_id, row.asset_id, checked.file.sha256
+        )
+        return Settled(row, checked, is_new=is_ours)
 
 
 async def _record(
@@ -188,7 +209,13 @@ async def _record(
             if not is_written:
                 return None
             await objects.add_reference(conn, key)
-            return await assets.get_asset(conn, asset_id)
+            row = await assets.get_asset(conn, asset_id)
+            if row is not None:
+                told = {"sha256": row.sha256, "size_bytes": row.size_bytes}
+                await append_asset_event(
+                    conn, "asset_added", row, import_id=details.import_id, data=told
+                )
+            return row
     except LedgerError as error:
         if error.error_code != OBJECT_COLLECTED:
             raise

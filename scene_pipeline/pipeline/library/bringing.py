@@ -5,13 +5,13 @@ Belongs here: that. Does not belong here: what they are (`adding`), and the row'
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from scene_pipeline.database.imports import ImportRow
 from scene_pipeline.errors import FetchError, StorageError
+from scene_pipeline.media.bodies import new_file, write_whole
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import MEDIA_OF_KIND
@@ -85,7 +85,8 @@ async def bring(services: Services, row: ImportRow, target: Path, write: WriteBy
         The file's size in bytes.
 
     Raises:
-        FetchError: The address is refused, or did not give a file within the bounds.
+        FetchError: The address is refused, or did not give a file within the bounds; the disk is
+            full.
         StorageError: What was uploaded cannot be read.
     """
     count = ByteCount(asyncio.get_running_loop())
@@ -136,14 +137,13 @@ def _copy_upload(
 ) -> int:
     """Read an upload once, into a file: whoever put it there may replace it at any moment."""
     received = 0
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with new_file(target) as file:
         try:
             for chunk in store.open(row.upload_key or ""):
                 received += len(chunk)
                 if received > max_bytes:
                     raise _too_large(max_bytes)
-                file.write(chunk)
+                write_whole(file, chunk)
                 count(received, row.bytes_total)
         except StorageError as error:
             if error.error_code != "object_missing":

@@ -17,7 +17,7 @@ from scene_pipeline.errors import FileRefusedError, NotFoundError, UsageError
 from scene_pipeline.media.images import InspectedFile
 from scene_pipeline.pipeline.library.deriving import derive_all
 from scene_pipeline.pipeline.library.naming import plain_words
-from scene_pipeline.pipeline.library.storing import Payload, store_payload
+from scene_pipeline.pipeline.library.storing import Payload, store_payload, write_payload
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import (
     KEY_DIGITS,
@@ -72,7 +72,7 @@ class Settled:
     row: AssetRow
     checked: CheckedFile
     is_new: bool
-    """False where nothing had to be stored: it had these bytes already."""
+    """False where it had these bytes already, and not from an earlier run of the same import."""
     notes: tuple[str, ...] = ()
 
 
@@ -97,7 +97,7 @@ async def check_file(services: Services, path: Path, kind: AssetKind) -> Checked
 
 
 async def stored_key(services: Services, checked: CheckedFile, asked_at: datetime) -> str:
-    """The key of an object with these bytes: one that is there, or one that is stored now.
+    """The key of an object with these bytes: one that the register has, or one that is stored now.
 
     Raises:
         StorageError: The store refused it.
@@ -106,6 +106,7 @@ async def stored_key(services: Services, checked: CheckedFile, asked_at: datetim
     async with services.pool.connection() as conn:
         present = await objects.find_present(conn, digest, checked.file.mime_type)
     if present is not None:
+        await see_stored(services, checked, present)
         return present
     return await store_payload(
         services,
@@ -113,6 +114,19 @@ async def stored_key(services: Services, checked: CheckedFile, asked_at: datetim
         lambda digits: asset_storage_key(checked.kind, asked_at, digest, extension, digits=digits),
         KEY_DIGITS,
     )
+
+
+async def see_stored(services: Services, checked: CheckedFile, key: str | None) -> None:
+    """Write the bytes of an object once more where the store has lost them.
+
+    Whoever adds a file that the library says it has may do so because it cannot be seen any more.
+
+    Raises:
+        StorageError: The store cannot be asked, or refused it.
+    """
+    if key is not None and await services.call(services.store.head, key) is None:
+        await write_payload(services, key, checked.payload)
+        await derivative_notes(services, checked, key)
 
 
 async def derivative_notes(services: Services, checked: CheckedFile, key: str) -> tuple[str, ...]:

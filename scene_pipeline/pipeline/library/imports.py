@@ -15,6 +15,8 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
+
 from scene_pipeline.database import import_steps
 from scene_pipeline.database.import_steps import ImportFailure
 from scene_pipeline.database.imports import ImportRow, import_lock
@@ -33,6 +35,8 @@ from scene_pipeline.pipeline.services import Services
 MAX_IMPORTS_PER_RUN = 1000
 MAX_ATTEMPTS = 5
 """Runs that an import is given; a failure that may pass is tried again until then."""
+_NOT_KEPT = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+"""What the database says of one import's own values; any other failure of it is everybody's."""
 _TRY_AGAIN = "See that the address gives the file, and ask for it again."
 _WAITS_SECONDS = (60, 300, 900, 1800)
 """After the first attempt, the second and so on; the last one holds from there on."""
@@ -130,6 +134,10 @@ async def _carry_out(services: Services, row: ImportRow, path: Path, tell: Tell)
         failpoint("import_after_add")
     except ScenePipelineError as error:
         return await _failed(services, row, error, path)
+    except OSError as error:
+        return await _failed(services, row, _machine_failed(error), path)
+    except _NOT_KEPT as error:
+        return await _failed(services, row, _not_kept(error), path)
     finally:
         with suppress(OSError):
             await services.call(path.unlink)
@@ -148,6 +156,7 @@ def _details(row: ImportRow) -> AssetDetails:
         user_id=row.user_id,
         metadata=row.metadata,
         source_url=kept_source_url(row),
+        import_id=row.id,
     )
 
 
@@ -205,6 +214,23 @@ async def _failed(
         "failed" if again_in is None else "waiting",
         failure=Failure(failure.code, failure.message, failure.next_action),
         again_in=again_in,
+    )
+
+
+def _machine_failed(error: OSError) -> SceneError:
+    return SceneError(
+        f"This machine could not carry it out: {error.strerror or type(error).__name__}.",
+        code="import_failed",
+        next_action="Make room on the disk that holds SCENE_PIPELINE_HOME.",
+        retryable=True,
+    )
+
+
+def _not_kept(error: psycopg.Error) -> SceneError:
+    return SceneError(
+        f"The database does not take what is said of it: {type(error).__name__}.",
+        code="import_failed",
+        next_action="Ask for it again with other words (name, tags, metadata, client, campaign).",
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 from scene_pipeline.errors import UsageError
 
 MAX_NAME_LENGTH = 300
+MAX_PLACE_LENGTH = 200
+"""Of the ids of clients, campaigns and users; far below what an index of the database takes."""
 MAX_METADATA_BYTES = 64 * 1024
 _UNNAMED = "unnamed"
 
@@ -26,6 +28,15 @@ def asset_name(given: str, path: Path) -> str:
         # A name may come from another system, whose folders are separated otherwise.
         last = path.name.replace("\\", "/").rpartition("/")[2]
         return plain_words(last)[:MAX_NAME_LENGTH].strip() or _UNNAMED
+    return checked_name(given)
+
+
+def checked_name(given: str) -> str:
+    """A name that somebody gave, as it is kept.
+
+    Raises:
+        UsageError: code "name_invalid": it is too long or has nothing to be read.
+    """
     name = plain_words(given)
     if not 1 <= len(name) <= MAX_NAME_LENGTH:
         raise UsageError(
@@ -34,6 +45,25 @@ def asset_name(given: str, path: Path) -> str:
             next_action=f"A name has 1 to {MAX_NAME_LENGTH} printable characters.",
         )
     return name
+
+
+def checked_place(place: str, given: str | None) -> str | None:
+    """The client, campaign or user that something is kept for, exactly as given; "" is none.
+
+    Args:
+        place: What of them it is, for people.
+        given: Its id in whatever system it is from.
+
+    Raises:
+        UsageError: code "place_invalid": it is too long to be looked for, or cannot be read.
+    """
+    if given and not (len(given) <= MAX_PLACE_LENGTH and given.isprintable()):
+        raise UsageError(
+            f"{given[:80]!r} is no {place}.",
+            code="place_invalid",
+            next_action=f"A {place} has at most {MAX_PLACE_LENGTH} printable characters.",
+        )
+    return given or None
 
 
 def plain_words(text: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scene_pipeline.database import asset_changes, asset_uses, assets, objects
+from scene_pipeline.database.asset_events import append_asset_event
 from scene_pipeline.database.asset_uses import AssetUse
 from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.database.references import mark_projects_of_asset_changed
@@ -55,8 +56,8 @@ async def remove_asset(conn: Connection, asset_id: str, *, force: bool = False) 
         row = await asset_changes.lock_asset(conn, asset_id)
         if row is None or row.storage_key is None:
             raise_unknown(asset_id)
-        sole_key = await asset_uses.lock_sole_key(conn, row)
-        uses = await asset_uses.asset_uses(conn, row, sole_key)
+        sole_keys = await asset_uses.lock_sole_keys(conn, row)
+        uses = await asset_uses.asset_uses(conn, row, sole_keys)
         if uses and not force:
             raise UsageError(
                 f"{asset_id} ({row.name!r}) is needed by {uses_in_words(uses)}.",
@@ -67,6 +68,8 @@ async def remove_asset(conn: Connection, asset_id: str, *, force: bool = False) 
         await asset_changes.bury_asset(conn, asset_id)
         await objects.release_reference(conn, row.storage_key)
         await mark_projects_of_asset_changed(conn, asset_id)
+        told = {"was_forced": bool(uses), "size_bytes": row.size_bytes}
+        await append_asset_event(conn, "asset_removed", row, data=told)
     return RemovedAsset(asset_id, row.name, row.size_bytes or 0, tuple(uses))
 
 
@@ -87,8 +90,8 @@ async def uses_of(conn: Connection, asset: AssetRow) -> list[AssetUse]:
     if asset.kind == "frame":
         return []
     async with conn.transaction():
-        sole_key = await asset_uses.lock_sole_key(conn, asset)
-        return await asset_uses.asset_uses(conn, asset, sole_key)
+        sole_keys = await asset_uses.lock_sole_keys(conn, asset)
+        return await asset_uses.asset_uses(conn, asset, sole_keys)
 
 
 def uses_in_words(uses: Sequence[AssetUse]) -> str:

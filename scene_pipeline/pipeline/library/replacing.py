@@ -8,14 +8,17 @@ Belongs here: exchanging the bytes. Does not belong here: what it means for scen
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 
 from scene_pipeline.database import asset_changes, assets, objects
 from scene_pipeline.database.asset_changes import AssetBytes, Place
-from scene_pipeline.database.asset_uses import lock_sole_key, projects_naming
+from scene_pipeline.database.asset_events import append_asset_event, was_made_for
+from scene_pipeline.database.asset_uses import lock_sole_keys, projects_naming
 from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.database.references import mark_projects_of_asset_changed
 from scene_pipeline.database.rows import Connection
@@ -28,9 +31,11 @@ from scene_pipeline.pipeline.library.checked_files import (
     Settled,
     check_file,
     derivative_notes,
+    see_stored,
     stored_key,
 )
 from scene_pipeline.pipeline.library.tagging import (
+    give_tags,
     merged_tags,
     normalised_tags,
     raise_unknown,
@@ -42,8 +47,22 @@ _NAMED = 5
 """Projects that are told by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is done besides exchanging the bytes, and whom for."""
+
+    tags: tuple[str, ...]
+    import_id: UUID | None
+
+
 async def replace_bytes(
-    services: Services, asset_id: str, path: Path, tags: Iterable[str], asked_at: datetime
+    services: Services,
+    asset_id: str,
+    path: Path,
+    tags: Iterable[str],
+    asked_at: datetime,
+    *,
+    import_id: UUID | None = None,
 ) -> Settled:
     """Give an asset the bytes of another file of its kind.
 
@@ -53,6 +72,7 @@ async def replace_bytes(
         path: The file; it is only read.
         tags: Added to the asset's own.
         asked_at: When that was asked for, aware.
+        import_id: The import that it is done for.
 
     Raises:
         NotFoundError: There is no such asset.
@@ -62,7 +82,7 @@ async def replace_bytes(
         LedgerError: code "library_busy".
     """
     refuse_frame(asset_id, "A frame is replaced by a new version of its scene")
-    more = normalised_tags(tags)
+    order = _Order(normalised_tags(tags), import_id)
     async with services.pool.connection() as conn:
         row = await assets.get_asset(conn, asset_id)
     if row is None or row.kind == "frame":
@@ -75,7 +95,8 @@ async def replace_bytes(
         failpoint("asset_before_record")
         try:
             async with services.pool.connection() as conn:
-                row = await _exchange(conn, asset_id, checked, stored, more)
+                row = await _exchange(conn, asset_id, checked, stored, order)
+                is_new = is_new or await _is_done(conn, row, import_id)
         except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
             continue
         except LedgerError as error:
@@ -85,6 +106,8 @@ async def replace_bytes(
         failpoint("asset_after_record")
         if row.sha256 != checked.file.sha256:
             continue
+        if key is None:
+            await see_stored(services, checked, row.storage_key)
         notes = await derivative_notes(services, checked, key) if key else ()
         return Settled(row, checked, is_new=is_new, notes=notes)
     raise LedgerError(
@@ -100,13 +123,13 @@ async def _exchange(
     asset_id: str,
     checked: CheckedFile,
     stored: AssetBytes | None,
-    tags: tuple[str, ...],
+    order: _Order,
 ) -> AssetRow:
     """Exchange the bytes in the caller's transaction; with no others, only the tags are added."""
     row = await asset_changes.lock_asset(conn, asset_id)
     if row is None:
         raise_unknown(asset_id)
-    await asset_changes.set_tags(conn, asset_id, merged_tags(row.tags, tags))
+    row = await give_tags(conn, row, merged_tags(row.tags, order.tags))
     if stored is None or row.sha256 == checked.file.sha256:
         return row
     await _refuse_twin(conn, row, checked)
@@ -116,8 +139,17 @@ async def _exchange(
     if row.storage_key is not None:
         await objects.release_reference(conn, row.storage_key)
     await mark_projects_of_asset_changed(conn, asset_id)
-    replaced = await assets.get_asset(conn, asset_id)
-    return replaced or row
+    replaced = await assets.get_asset(conn, asset_id) or row
+    told = {"sha256": replaced.sha256, "former_sha256": row.sha256}
+    await append_asset_event(conn, "asset_replaced", replaced, import_id=order.import_id, data=told)
+    return replaced
+
+
+async def _is_done(conn: Connection, row: AssetRow, import_id: UUID | None) -> bool:
+    """Whether an earlier run of the same import gave it the bytes that it has."""
+    if import_id is None or row.sha256 is None:
+        return False
+    return await was_made_for(conn, import_id, row.asset_id, row.sha256)
 
 
 async def _refuse_twin(conn: Connection, row: AssetRow, checked: CheckedFile) -> None:
@@ -132,8 +164,8 @@ async def _refuse_twin(conn: Connection, row: AssetRow, checked: CheckedFile) ->
 
 
 async def _refuse_addresses(conn: Connection, row: AssetRow) -> None:
-    sole_key = await lock_sole_key(conn, row)
-    projects = await projects_naming(conn, sole_key) if sole_key else ()
+    sole_keys = await lock_sole_keys(conn, row)
+    projects = await projects_naming(conn, sole_keys) if sole_keys else ()
     if projects:
         named = ", ".join(projects[:_NAMED]) + (" and others" if len(projects) > _NAMED else "")
         raise UsageError(

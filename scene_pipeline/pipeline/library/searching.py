@@ -7,7 +7,7 @@ ended, whatever was added meanwhile; a cursor is an opaque text.
 import base64
 import heapq
 import json
-import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +27,6 @@ MAX_TEXT_LENGTH = 200
 _MAX_WORDS = 12
 _MAX_CURSOR_LENGTH = 300
 _MAX_SEED = 2**63 - 1
-_WORD = re.compile(r"[^\W_]+")
 # At the same moment assets come first; the order of a page is newest first.
 _SHELF_RANK: dict[Shelf, int] = {"assets": 1, "frames": 0}
 
@@ -119,8 +118,25 @@ async def _conditions(conn: Connection, query: LibraryQuery) -> Conditions | Non
 
 def _text_query(text: str) -> str | None:
     """Every word, or the beginning of one, in PostgreSQL's notation; None where there is none."""
-    words = _WORD.findall(text)[:_MAX_WORDS]
-    return " & ".join(f"'{word}':*" for word in words) or None
+    return " & ".join(_word_query(word) for word in _words(text)[:_MAX_WORDS]) or None
+
+
+def _words(text: str) -> list[str]:
+    """Runs of letters, digits and the marks upon them; composed, as names are kept."""
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(char if _is_of_word(char) else " " for char in composed).split()
+
+
+def _is_of_word(char: str) -> bool:
+    return char.isalnum() or unicodedata.category(char).startswith("M")
+
+
+def _word_query(word: str) -> str:
+    """A word in any case: a database of the locale "C" folds the case of ASCII letters alone."""
+    if word.isascii():
+        return f"'{word}':*"
+    spellings = dict.fromkeys((word, word.lower(), word.upper(), word.capitalize()))
+    return "(" + " | ".join(f"'{spelling}':*" for spelling in spellings) + ")"
 
 
 def _check(query: LibraryQuery) -> None:
@@ -158,7 +174,7 @@ def _cursor(at: Position) -> str:
 def _parse_cursor(text: str) -> Position:
     try:
         return _read_cursor(text)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UsageError(
             "The cursor is none that the library gave.",
             code="cursor_invalid",

@@ -19,7 +19,8 @@ def shown_address(url: str) -> str:
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return "an address that cannot be read"
-    text = f"{parts.scheme}://{host}{parts.path}" if host else parts.path
+    path = parts.path if host else parts.path.rpartition("@")[2]
+    text = f"{parts.scheme}://{host}{path}" if host else path
     return plain_words(text)[:_MAX_SHOWN_CHARACTERS] or "an empty address"
 
 

@@ -72,14 +72,23 @@ async def _store_once(services: Services, key: str, payload: Payload) -> None:
             content_type=payload.content_type,
         )
     failpoint("asset_after_intent")
+    await write_payload(services, key, payload)
+    failpoint("asset_after_upload")
+    async with services.pool.connection() as conn:
+        await objects.mark_present(conn, key)
+
+
+async def write_payload(services: Services, key: str, payload: Payload) -> None:
+    """Write bytes under a key that the register has; doing it again is harmless.
+
+    Raises:
+        StorageError: The store refused it for good, or as often as it is asked.
+    """
     await with_retries(
         lambda: services.call(_write, services, key, payload),
         attempts=UPLOAD_ATTEMPTS,
         sleep=services.sleep,
     )
-    failpoint("asset_after_upload")
-    async with services.pool.connection() as conn:
-        await objects.mark_present(conn, key)
 
 
 def _write(services: Services, key: str, payload: Payload) -> None:

@@ -1,10 +1,16 @@
-"""Tags: short words of the user's own, all of them in lower case and none of them twice."""
+"""Tags: short words of the user's own, all of them in lower case and none of them twice.
 
+Belongs here: tags, and the refusals that every change of an asset shares. Does not belong here:
+names (`pipeline.library.naming`, `pipeline.library.renaming`).
+"""
+
+import unicodedata
 from collections.abc import Iterable
 from typing import NoReturn
 
 from scene_pipeline.database import asset_changes, assets
 from scene_pipeline.database.asset_changes import MAX_TAGS
+from scene_pipeline.database.asset_events import append_asset_event
 from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import NotFoundError, UsageError
@@ -35,9 +41,24 @@ async def change_tags(
         if row is None:
             raise_unknown(asset_id)
         kept = tuple(tag for tag in row.tags if tag not in removed)
-        await asset_changes.set_tags(conn, asset_id, merged_tags(kept, added))
-    changed = await assets.get_asset(conn, asset_id, with_deleted=True)
-    return changed or row
+        return await give_tags(conn, row, merged_tags(kept, added))
+
+
+async def give_tags(conn: Connection, row: AssetRow, tags: tuple[str, ...]) -> AssetRow:
+    """Give a locked asset these tags and no others, in the caller's transaction, and tell it.
+
+    Returns:
+        The asset as it is then.
+    """
+    if not await asset_changes.set_tags(conn, row.asset_id, tags):
+        return row
+    changed = await assets.get_asset(conn, row.asset_id) or row
+    told = {
+        "added": [tag for tag in tags if tag not in row.tags],
+        "removed": [tag for tag in row.tags if tag not in tags],
+    }
+    await append_asset_event(conn, "asset_tagged", changed, data=told)
+    return changed
 
 
 def normalised_tags(tags: Iterable[str]) -> tuple[str, ...]:
@@ -48,7 +69,7 @@ def normalised_tags(tags: Iterable[str]) -> tuple[str, ...]:
     """
     cleaned = []
     for tag in tags:
-        words = " ".join(tag.lower().split())
+        words = " ".join(unicodedata.normalize("NFC", tag).lower().split())
         if not words.isprintable() or not 1 <= len(words) <= MAX_TAG_LENGTH:
             raise UsageError(
                 f"{tag[:MAX_TAG_LENGTH]!r} is no tag.",

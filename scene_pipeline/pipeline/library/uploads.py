@@ -20,7 +20,7 @@ from scene_pipeline.database import uploads as rows
 from scene_pipeline.database.imports import ImportRow, append_import_event, get_import
 from scene_pipeline.database.uploads import NewUpload
 from scene_pipeline.errors import NotFoundError, StorageError, UsageError
-from scene_pipeline.pipeline.library.naming import asset_name, checked_metadata
+from scene_pipeline.pipeline.library.naming import asset_name, checked_metadata, checked_place
 from scene_pipeline.pipeline.library.tagging import normalised_tags
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import (
@@ -88,9 +88,9 @@ async def begin_upload(services: Services, request: UploadRequest) -> tuple[UUID
         name=name,
         tags=normalised_tags(request.tags),
         project_id=request.project_id,
-        client_id=request.client_id,
-        campaign_id=request.campaign_id,
-        user_id=request.user_id,
+        client_id=checked_place("client", request.client_id),
+        campaign_id=checked_place("campaign", request.campaign_id),
+        user_id=checked_place("user", request.user_id),
         metadata=checked_metadata(request.metadata),
     )
     permission = await services.call(

@@ -7,6 +7,7 @@ follows from a rejected one, and a scene's outcome (`pipeline.making.scene_flow`
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,8 +31,10 @@ from scene_pipeline.pipeline.orders import (
     SceneStatus,
     StageDone,
 )
-from scene_pipeline.pipeline.planning import ladder
+from scene_pipeline.pipeline.planning import chains, ladder
+from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
+from scene_pipeline.pipeline.projects.fallbacks import made_by_fallback
 
 ATTACH_POLL_SECONDS = 1.0
 
@@ -55,7 +58,7 @@ async def attempt(
         if generation.state in ("planned", "submitting", "submitted"):
             generation = await generate(context, generation, voice)
         _raise_failed(generation)
-        before = await rejected_before(context, generation)
+        before = await failed_before(context, generation)
         facts = generation_facts(generation) | _ladder_facts(context, generation, before)
         await context.tell(StageDone(work.ref, "generated_frame", facts))
         if "scene_image" in context.order.stages and not generation.is_terminal:
@@ -76,20 +79,18 @@ async def attempt(
                 await context.tell(StageDone(work.ref, "scene_start_frame", {}, frame))
     if generation.state == "superseded":
         return _superseded(work, frame, "prompt_changed", cost_usd)
-    note = _external_note(generation, frame) or ladder.rescued_note(
-        context.services.settings, generation, before
-    )
+    note = _note(context, work.ref.project_key, generation, before, frame)
     # A picture that was taken over was made long ago.
     status: SceneStatus = "generated" if generation.reused_image_id is None else "kept"
     return SceneOutcome(work.ref, status, frame, note, cost_usd)
 
 
-async def rejected_before(context: RunContext, generation: Generation) -> list[Generation]:
-    """What was rejected before this rung, the first attempt first."""
+async def failed_before(context: RunContext, generation: Generation) -> list[Generation]:
+    """What was rejected, or failed otherwise, before this rung, the first attempt first."""
     if generation.rung == 0:
         return []
     async with context.services.pool.connection() as conn:
-        return await rungs.rungs_before(conn, generation)
+        return await chains.attempts_before(conn, generation)
 
 
 def _ladder_facts(
@@ -97,7 +98,15 @@ def _ladder_facts(
 ) -> dict[str, Any]:
     if not before:
         return {}
-    return {"rung": generation.rung, "rejected": ladder.story(context.services.settings, before)}
+    facts: dict[str, Any] = {"rung": generation.rung}
+    rejected = [attempt for attempt in before if attempt.error_code == CONTENT_REJECTED]
+    if rejected:
+        facts["rejected"] = ladder.story(context.services.settings, rejected)
+    if generation.fallback is not None:
+        facts["fallback"] = made_by_fallback(
+            generation.fallback, generation.provider, generation.endpoint
+        )
+    return facts
 
 
 async def spent(context: RunContext, work: SceneWork) -> Decimal:
@@ -119,6 +128,21 @@ def _raise_failed(generation: Generation) -> None:
             code=generation.error_code,
             next_action=generation.error_next_action,
         )
+
+
+def _note(
+    context: RunContext,
+    project_key: str,
+    generation: Generation,
+    before: Sequence[Generation],
+    frame: FrameFacts | None,
+) -> Failure | None:
+    """What a scene's outcome says although it has its frame."""
+    rescued = ladder.rescued_note(context.services.settings, project_key, generation, before)
+    external = _external_note(generation, frame)
+    if rescued is None or external is None:
+        return external or rescued
+    return replace(external, message=f"{external.message} {rescued.message}")
 
 
 def _external_note(generation: Generation, frame: FrameFacts | None) -> Failure | None:

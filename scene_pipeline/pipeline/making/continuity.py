@@ -29,7 +29,6 @@ from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.orders import SceneRef
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 from scene_pipeline.pipeline.references.checking import (
-    refuse_changed,
     required,
     settled_pictures,
 )
@@ -80,14 +79,15 @@ async def settle(
             picture that the document names cannot be sent (`pipeline.references.checking`).
         SceneError: A picture that the request names cannot be sent (`named_references`).
     """
-    await _refuse_changed(context, generation)
-    if generation.reference_images and await _is_there(context, generation):
-        return generation
     if named_references(generation):
+        # Looked at each time: an address may have another picture by now, and nothing was sent yet.
         looked_at = await look_at_named(context.services, provider, generation)
         return await _commit(context, generation, looked_at)
     limits = provider.reference_limits(generation.endpoint)
+    # Also where they were settled before: one may have been deleted or replaced since.
     pictures = await _document_pictures(context, generation, limits)
+    if generation.reference_images and await _is_there(context, generation):
+        return generation
     before = await _before(context, generation, limits.max_count - len(pictures), voice)
     if before is not None:
         pictures = [*pictures, _reference(before)]
@@ -98,11 +98,6 @@ async def settle(
         failpoint("after_references")
         await voice.progress("waiting", f"goes on from {before.scene_id} version {before.version}")
     return settled
-
-
-async def _refuse_changed(context: RunContext, generation: Generation) -> None:
-    async with context.services.pool.connection() as conn:
-        await refuse_changed(conn, generation)
 
 
 async def _document_pictures(

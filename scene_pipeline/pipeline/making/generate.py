@@ -5,9 +5,9 @@ the request id before the first poll; the result before anything is downloaded. 
 two of them resumes from the row. A submit whose answer was lost is looked up in the provider's
 history and never blindly repeated.
 
-Belongs here: when to submit, poll, look up and give up. Does not belong here: one submit
-(`pipeline.making.submitting`), what is on the wire (`providers`), how rows change
-(`database.ledger`).
+Belongs here: when to submit, poll and look up. Does not belong here: one submit
+(`pipeline.making.submitting`), what follows from an error (`pipeline.making.refusals`), what is on
+the wire (`providers`), how rows change (`database.ledger`).
 """
 
 from decimal import Decimal
@@ -26,20 +26,20 @@ from scene_pipeline.errors import (
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.provider_request import image_request, submission_of
 from scene_pipeline.pipeline.making.continuity import settle
+from scene_pipeline.pipeline.making.falling_back import fall_back
 from scene_pipeline.pipeline.making.polling import wait_until_completed
 from scene_pipeline.pipeline.making.reconciling import Found, NeverSent, PayAgain, look_up
+from scene_pipeline.pipeline.making.refusals import after_refusal, left_to_others
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice, database_age_seconds
 from scene_pipeline.pipeline.making.slots import PlaceAtProvider
 from scene_pipeline.pipeline.making.submitting import note, persist, reread, submit
-from scene_pipeline.pipeline.planning import ladder
+from scene_pipeline.pipeline.planning import chains
 from scene_pipeline.pipeline.retrying import backoff_seconds, with_retries
 from scene_pipeline.providers.base import GenerationResult, ImageProvider
 from scene_pipeline.providers.prices import metered_cost_micros
 
 RESULT_ATTEMPTS = 5
 """How often one run reads a finished request's result before it leaves it to the next run."""
-MAX_UNCHARGED_ATTEMPTS = 3
-"""How often one run submits again after errors that prove nothing was charged."""
 
 
 async def generate(context: RunContext, generation: Generation, voice: SceneVoice) -> Generation:
@@ -70,7 +70,7 @@ async def generate(context: RunContext, generation: Generation, voice: SceneVoic
                 generation = fresh  # it was just sent: look it up
             except ProviderError as error:
                 failures += 1
-                generation = await _after_refusal(context, generation, error, failures, voice)
+                generation = await after_refusal(context, generation, error, failures, voice)
                 await voice.progress("waiting", error.message)
                 await context.services.sleep(backoff_seconds(failures, error))
             except BlockedError as error:
@@ -84,8 +84,7 @@ async def _provider_of(context: RunContext, generation: Generation) -> ImageProv
         return context.services.provider(generation.provider)
     except ConfigurationError as error:  # its key is missing: a person is told
         blocked = BlockedError(error.message, code=error.error_code, next_action=error.next_action)
-        await note(context, generation, blocked)
-        raise blocked from error
+        raise await left_to_others(context, generation, blocked) from error
 
 
 async def _prepare(
@@ -94,17 +93,16 @@ async def _prepare(
     """Settle what is to be sent, before it takes anybody's place."""
     if generation.rung > 0:
         async with context.services.pool.connection() as conn:
-            generation = await ladder.reprice(context.services, conn, generation)
+            generation = await chains.reprice(context.services, conn, generation)
     try:
         return await settle(context, provider, generation, voice)
     except BlockedError as error:
-        await note(context, generation, error)
-        raise
+        raise await left_to_others(context, generation, error) from error
     except (FetchError, ImageError, ProviderError) as error:
         # A picture that the request names: for good, or to be tried again, and nothing was sent.
         if error.retryable:
             await note(context, generation, error)
-        else:
+        elif (await fall_back(context, generation, error)).planned is None:
             async with context.services.pool.connection() as conn:
                 await results.mark_failed(conn, generation, error, "not_charged")
         raise
@@ -206,44 +204,3 @@ def _cost(
     if result.billable_units is not None and generation.unit_price_usd is not None:
         return metered_cost_micros(result.billable_units, generation.unit_price_usd), "metered"
     return generation.estimated_micros, "estimated"
-
-
-async def _after_refusal(
-    context: RunContext,
-    generation: Generation,
-    error: ProviderError,
-    failures: int,
-    voice: SceneVoice,
-) -> Generation:
-    """Put the row where the error leaves it; return it when it is to be tried again at once.
-
-    Raises:
-        ProviderError: The same, when the scene ends here.
-    """
-    if error.stops_the_line:
-        context.stopped_by = error
-    generation = await reread(context, generation)
-    unsent = generation.state == "submitting" and error.charge == "not_charged"
-    may_repeat = error.retryable and failures < MAX_UNCHARGED_ATTEMPTS
-    async with context.services.pool.connection() as conn:
-        if unsent and (error.retryable or error.stops_the_line):
-            generation = await ledger.return_unsent(conn, generation)
-            await results.note_error(conn, generation, error)
-            if may_repeat:
-                return generation
-            raise error
-        if generation.state == "submitted" and error.retryable and error.charge == "unknown":
-            # The request goes on at the provider: the next run polls the same one again.
-            await results.note_error(conn, generation, error)
-            raise error
-        if generation.is_terminal or generation.state == "planned":
-            await results.note_error(conn, generation, error)
-            raise error
-        ladder.explain_reference(error, generation, voice.ref.project_key)
-        async with conn.transaction():
-            failed = await results.mark_failed(conn, generation, error, error.charge)
-            await ladder.plan_next(context.services, conn, failed, context.order.run_id)
-        failpoint("after_rung")
-        if error.charge == "not_charged" and may_repeat:
-            return await ledger.allow_resubmit(conn, failed)
-    raise error

@@ -51,7 +51,7 @@ async def look_at_named(
 
 
 async def _look_at(services: Services, provider: ImageProvider, url: str) -> dict[str, Any]:
-    if provider.capabilities.returns_urls and not is_reachable(url):
+    if provider.capabilities.fetches_references and not is_reachable(url):
         raise FetchError(
             f"{provider.name} cannot fetch a reference picture from a private address.",
             code="reference_unreachable",
@@ -64,9 +64,15 @@ async def _look_at(services: Services, provider: ImageProvider, url: str) -> dic
     )
     image = await services.call(services.workers.inspect, fetched.data, metadata={}, embed=False)
     return {
+        "reference": url,
         "source": fetched.final_url_redacted,
         "url": url,
         "storage_key": None,
         "sha256": hashlib.sha256(fetched.data).hexdigest(),
         "content_type": image.content_type,
+        "width": image.width,
+        "height": image.height,
+        "size_bytes": len(fetched.data),
+        "etag": None,
+        "last_modified": None,
     }

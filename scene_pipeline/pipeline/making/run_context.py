@@ -46,8 +46,8 @@ class RunContext:
     decodes: asyncio.Semaphore
     uploads: asyncio.Semaphore
     database: DatabasePatience
-    stopped_by: ProviderError | None = field(default=None)
-    """Set when the provider refuses everything: later scenes are not even tried."""
+    stopped_by: dict[str, ProviderError] = field(default_factory=dict)
+    """By provider, set when it refuses everything: later scenes do not even try it."""
     told: set[tuple[SceneRef, Stage]] = field(default_factory=set)
     """Stages that were told: what is done again after a lost connection is told once."""
     store_failures: list[Failure] = field(default_factory=list)

@@ -1,5 +1,6 @@
 """One scene from its plan to its outcome, telling each stage the moment it is committed."""
 
+import copy
 from decimal import Decimal
 
 import psycopg
@@ -18,7 +19,7 @@ from scene_pipeline.pipeline.facts import (
     no_frame_failure,
     usd,
 )
-from scene_pipeline.pipeline.making.attempt import attempt, rejected_before, spent
+from scene_pipeline.pipeline.making.attempt import attempt, failed_before, spent
 from scene_pipeline.pipeline.making.kept_frame import keep
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
@@ -28,7 +29,8 @@ from scene_pipeline.pipeline.orders import (
     SceneStatus,
     StageDone,
 )
-from scene_pipeline.pipeline.planning import ladder
+from scene_pipeline.pipeline.planning import chains, ladder
+from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 
 
@@ -74,7 +76,7 @@ async def _work(context: RunContext, publisher: Publisher, work: SceneWork) -> S
 async def _make(
     context: RunContext, publisher: Publisher, work: SceneWork, first: Generation
 ) -> SceneOutcome:
-    """Make the frame, by the first attempt or by what follows where that one is rejected."""
+    """Make the frame, by the first attempt or by what follows where that one fails."""
     voice = SceneVoice(work.ref, context.emit)
     generation = first
     while True:
@@ -83,28 +85,30 @@ async def _make(
         except SceneError as error:
             following = await _rung_after(context, generation)
             if following is None or _is_not_selected(context, following):
-                await _tell_story(context, generation, error)
-                raise
+                raise await _with_story(context, generation, error) from error
             words = ladder.rung_words(context.services.settings, following)
             await voice.progress("waiting", f"{error.message} Next: {words}.")
-            # What was told of the rejected attempt is told anew of the one that follows.
+            # What was told of the failed attempt is told anew of the one that follows.
             context.told.discard((work.ref, "generated_frame"))
             generation = following
 
 
 async def _rung_after(context: RunContext, generation: Generation) -> Generation | None:
-    """What was planned in the place of an attempt that was rejected."""
+    """What was planned in the place of an attempt that failed."""
     async with context.services.pool.connection() as conn:
         fresh = await generations.get_generation(conn, generation.id)
-        return await ladder.following(conn, fresh)
+        return await chains.following(conn, fresh)
 
 
-async def _tell_story(context: RunContext, generation: Generation, error: SceneError) -> None:
-    """Add to the last error of a scene what was rejected before it."""
-    before = await rejected_before(context, generation)
-    if before and error.error_code == ladder.CONTENT_REJECTED:
-        told = ladder.story(context.services.settings, before)
-        error.message = f"{error.message} Rejected before: {told}."
+async def _with_story(context: RunContext, generation: Generation, error: SceneError) -> SceneError:
+    """The last error of a scene, with what came of the attempts before it."""
+    told = copy.copy(error)  # one error may be told of many scenes
+    before = await failed_before(context, generation)
+    if before and (error.error_code == CONTENT_REJECTED or generation.fallback is not None):
+        story = ladder.story(context.services.settings, before)
+        is_rejected = all(attempt.error_code == CONTENT_REJECTED for attempt in before)
+        told.message += f" {'Rejected' if is_rejected else 'Failed'} before: {story}."
+    return told
 
 
 def _is_not_selected(context: RunContext, generation: Generation) -> bool:

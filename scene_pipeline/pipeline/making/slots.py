@@ -73,8 +73,8 @@ class PlaceAtProvider:
         give_up_at = time.monotonic() + patience
         is_told = False
         while not await self.take_if_free():
-            if self._context.stopped_by is not None:
-                raise self._context.stopped_by
+            if self._provider_name in self._context.stopped_by:
+                raise self._context.stopped_by[self._provider_name]
             if not is_told:
                 await self._voice.progress(
                     "waiting", f"waiting for a place at {self._provider_name}"

@@ -44,8 +44,8 @@ async def submit(
     is_first = generation.state == "planned"
     permit = ledger.permit_payment if is_first else ambiguity.permit_another_payment
     async with context.submits:
-        if context.stopped_by is not None:
-            raise context.stopped_by
+        if provider.name in context.stopped_by:
+            raise context.stopped_by[provider.name]
         request = await _complete(context, generation)
         async with services.pool.connection() as conn:
             _refuse_unwanted(generation, await intentions.why_unwanted(conn, generation))
@@ -76,7 +76,12 @@ async def _complete(context: RunContext, generation: Generation) -> ImageRequest
         return await complete_request(context.services, generation)
     except SceneError as error:
         await note(context, generation, error)
-        raise
+        if generation.state == "planned":
+            raise
+        # A lost request is not unsent because its repetition could not be built.
+        raise BlockedError(
+            error.message, code=error.error_code, next_action=error.next_action, retryable=True
+        ) from error
 
 
 async def persist(

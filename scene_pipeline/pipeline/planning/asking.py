@@ -16,6 +16,7 @@ from scene_pipeline.database.waiting import waiting_requests
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.orders import FrameOrder
+from scene_pipeline.pipeline.planning.fallbacks import check_keys
 from scene_pipeline.pipeline.planning.outlook import has_locked_frame
 from scene_pipeline.pipeline.planning.preview import check_settings, read_money
 from scene_pipeline.pipeline.planning.regenerate import request_new_versions
@@ -24,7 +25,6 @@ from scene_pipeline.pipeline.planning.survey import ProjectSurvey, SurveyedScene
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults
 from scene_pipeline.pipeline.projects.settings import refuse_archived
 from scene_pipeline.providers.prices import PriceTable
-from scene_pipeline.providers.registry import build_provider
 from scene_pipeline.scenes.overrides import RequestOverrides, given_overrides
 from scene_pipeline.scenes.requests import resolve_request
 from scene_pipeline.settings import Settings
@@ -126,7 +126,8 @@ async def ask(
         refuse_archived(survey.project)
         chosen, left_out = _choose(survey, wish)
         scenes = [_as_wished(settings, prices, survey, scene, wish) for scene in chosen]
-        _check_providers(settings, scenes)
+        names = {scene.request.provider for scene in scenes if scene.request}
+        await check_keys(conn, settings, survey.project_id, names)
         given = given_overrides(wish.overrides)
         waiting = await waiting_requests(conn, survey.project_id)
         asked = tuple(
@@ -212,12 +213,6 @@ def _as_wished(
         images=request.image_count,
     )
     return replace(scene, request=request, estimate=estimate)
-
-
-def _check_providers(settings: Settings, scenes: Sequence[SurveyedScene]) -> None:
-    """Build each provider that will be asked: a missing key is told before anything is written."""
-    for name in sorted({scene.request.provider for scene in scenes if scene.request}):
-        build_provider(name, settings).close()
 
 
 async def _refuse_repetition(

@@ -3,38 +3,32 @@
 The rungs, each of them a generation of its own that is paid like any other, under the same caps:
 
 - The *output* was flagged, or is blank: another seed, SCENE_PIPELINE_REJECTION_RESEEDS times in
-  all; then SCENE_PIPELINE_REJECTION_FALLBACK_MODEL, once.
+  all; then SCENE_PIPELINE_REJECTION_FALLBACK_MODEL, once; then the project's fallbacks.
 - The *prompt* was refused: the same words are refused again, so that the fallback model is asked at
   once.
 - A *reference* was refused: nothing is tried by itself; a person looks at that picture first.
 
-A rung is planned in the transaction that ends the one before it, and its key follows from that
-one's: any number of workers, and any crash, make one row.
+A rung is planned in the transaction that ends the one before it (`chains`).
 
 Belongs here: which rung is next, and the words about it. Does not belong here: rows
-(`database.rungs`).
+(`database.rungs`), other failures and the project's list (`fallbacks`).
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from scene_pipeline.database import intentions, rungs
-from scene_pipeline.database.generations import find_by_key
+from scene_pipeline.database import rungs
 from scene_pipeline.database.rows import Connection, Generation
-from scene_pipeline.database.rungs import NewRung
 from scene_pipeline.errors import ConfigurationError, ProviderError
-from scene_pipeline.pipeline.keeping.references import request_hash_of
 from scene_pipeline.pipeline.orders import Failure
+from scene_pipeline.pipeline.planning import chains
+from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED, FLAGGED, what_came_of
+from scene_pipeline.pipeline.planning.fallbacks import plan_fallback
+from scene_pipeline.pipeline.projects.fallbacks import Fallback, made_by_fallback
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.registry import PROVIDER_NAMES
-from scene_pipeline.scenes.hashes import canonical_json
-from scene_pipeline.scenes.identity import derive_seed
 from scene_pipeline.settings import Settings
-
-CONTENT_REJECTED: Final = "content_rejected"
-_MARK: Final = "#rung"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +40,26 @@ class Step:
     endpoint: str
 
 
-def next_step(settings: Settings, rejected: Generation) -> Step | None:
-    """What is tried after this rejection; None where a person is asked.
+def next_step(
+    settings: Settings, rejected: Generation, before: Sequence[Generation] = ()
+) -> Step | None:
+    """What is tried after this rejection; None where the project's fallbacks are next.
 
     At most SCENE_PIPELINE_REJECTION_RESEEDS other seeds and one other model, in whichever order the
     rejections ask for them.
+
+    Args:
+        settings: Of this process.
+        rejected: The failed attempt.
+        before: The attempts that led to it.
     """
     if rejected.error_code != CONTENT_REJECTED or rejected.flagged_input == "reference":
         return None
     if rejected.flagged_input == "output" and rejected.rung < settings.rejection_reseeds:
         return Step("reseed", rejected.provider, rejected.endpoint)
-    fallback = _fallback(settings, rejected.provider)
-    if fallback is None or fallback == (rejected.provider, rejected.endpoint):
+    chain = [*before, rejected]
+    fallback = _fallback(settings, chain[0].provider)
+    if fallback is None or fallback in {(one.provider, one.endpoint) for one in chain}:
         return None
     return Step("fallback", *fallback)
 
@@ -81,103 +83,39 @@ async def plan_next(
     Returns:
         The next rung; None where there is none, or the scene has gone on meanwhile.
     """
-    if rejected.state != "failed":
+    is_rejected = rejected.state == "failed" and rejected.error_code == CONTENT_REJECTED
+    if not is_rejected or rejected.flagged_input == "reference":
         return None
-    step = next_step(services.settings, rejected)
-    if step is None:
-        return None
+    before = await chains.attempts_before(conn, rejected)
+    step = next_step(services.settings, rejected, before)
+    planned = await _plan_step(services, conn, rejected, step, run_id) if step else None
+    if planned is not None:
+        return planned
+    return (await plan_fallback(services, conn, [*before, rejected], run_id)).planned
+
+
+async def _plan_step(
+    services: Services, conn: Connection, rejected: Generation, step: Step, run_id: str
+) -> Generation | None:
     try:
         provider = services.provider(step.provider)
     except ConfigurationError:
         return None  # a fallback whose key is missing is no fallback
     most = provider.reference_limits(step.endpoint).max_count
-    if "references" not in rejected.parameters and len(_document_references(rejected)) > most:
+    is_named = chains.named_references(rejected) is not None
+    if not is_named and len(chains.document_references(rejected)) > most:
         return None  # without them it would be another picture: a person is asked
-    new = _new_rung(services, rejected, step, most)
-    return await rungs.plan_rung(conn, rejected, new, run_id)
-
-
-def _document_references(generation: Generation) -> Sequence[str]:
-    return generation.content.get("references") or ()
-
-
-def _new_rung(services: Services, rejected: Generation, step: Step, max_references: int) -> NewRung:
-    rung = rejected.rung + 1
-    key = key_after(rejected)
-    # Steps, guidance and arguments of one model mean nothing to another.
-    own: dict[str, Any] = {"output_format": rejected.parameters.get("output_format")}
-    named = rejected.parameters.get("references")
-    if named is not None:
-        own["references"] = named if len(named) <= max_references else []
-    planned = replace(
+    is_reseed = step.kind == "reseed"
+    new = chains.next_rung(
+        services,
         rejected,
-        provider=step.provider,
-        endpoint=step.endpoint,
-        seed=derive_seed(key),
-        parameters=rejected.parameters if step.kind == "reseed" else own,
-        image_count=rejected.image_count if step.kind == "reseed" else 1,
+        step.provider,
+        step.endpoint,
+        parameters=rejected.parameters if is_reseed else chains.own_parameters(rejected, most),
+        image_count=rejected.image_count if is_reseed else 1,
+        fallback=rejected.fallback if is_reseed else None,
     )
-    estimate = services.prices.estimate(
-        planned.provider, planned.endpoint, planned.width, planned.height, planned.image_count
-    )
-    return NewRung(
-        idempotency_key=key,
-        token=f"{base_token(rejected.token)}{_MARK}{rung}",
-        rung=rung,
-        provider=planned.provider,
-        endpoint=planned.endpoint,
-        seed=planned.seed,
-        parameters=planned.parameters,
-        image_count=planned.image_count,
-        request_hash=request_hash_of(planned, ()),
-        estimated_micros=estimate.amount_micros,
-        unit=estimate.unit,
-        unit_price_usd=estimate.unit_price,
-    )
-
-
-def key_after(rejected: Generation) -> str:
-    """The idempotency key of whatever is tried after this generation."""
-    named = canonical_json(["rung", [rejected.idempotency_key, rejected.rung + 1]])
-    return hashlib.sha256(named.encode("utf-8")).hexdigest()
-
-
-def base_token(token: str) -> str:
-    """The token of the request that a rung belongs to."""
-    return token.partition(_MARK)[0]
-
-
-async def following(conn: Connection, rejected: Generation) -> Generation | None:
-    """The attempt that was planned in the place of a rejected one, whatever became of it."""
-    if rejected.state != "failed" or rejected.error_code != CONTENT_REJECTED:
-        return None
-    return await find_by_key(conn, key_after(rejected))
-
-
-async def last_rung(conn: Connection, first: Generation) -> Generation:
-    """The last attempt that followed from a generation; itself where nothing did."""
-    last = first
-    while (after := await following(conn, last)) is not None:
-        last = after
-    return last
-
-
-async def reprice(services: Services, conn: Connection, generation: Generation) -> Generation:
-    """Give an unsent rung today's price, as planning does for a scene's own model."""
-    estimate = services.prices.estimate(
-        generation.provider,
-        generation.endpoint,
-        generation.width,
-        generation.height,
-        generation.image_count,
-    )
-    return await intentions.reprice_unsent(
-        conn,
-        generation,
-        estimated_micros=estimate.amount_micros,
-        unit=estimate.unit,
-        unit_price_usd=estimate.unit_price,
-    )
+    return await rungs.plan_rung(conn, rejected, new, run_id)
 
 
 def explain_reference(error: ProviderError, generation: Generation, project_key: str) -> None:
@@ -196,16 +134,11 @@ def explain_reference(error: ProviderError, generation: Generation, project_key:
     )
 
 
-_FLAGGED = {
-    "prompt": "the prompt was refused",
-    "reference": "the reference picture was refused",
-    "output": "the picture was flagged or blank",
-    None: "the request was refused",
-}
-
-
 def rung_words(settings: Settings, generation: Generation) -> str:
     """What a rung does differently, in a few words."""
+    if generation.fallback is not None:
+        place = f"fallback {generation.fallback.get('number')} of {generation.fallback.get('of')}"
+        return f"{place}: {Fallback(generation.provider, generation.endpoint)}"
     if generation.rung == 0:
         return f"{generation.endpoint}, seed {generation.seed}"
     fallback = _fallback(settings, generation.provider)
@@ -215,17 +148,28 @@ def rung_words(settings: Settings, generation: Generation) -> str:
 
 
 def story(settings: Settings, before: Sequence[Generation]) -> str:
-    """What was rejected so far, attempt by attempt."""
+    """What was rejected, or failed otherwise, so far, attempt by attempt."""
     told = [
-        f"{rung_words(settings, attempt)}: {_FLAGGED[attempt.flagged_input]}" for attempt in before
+        f"{rung_words(settings, attempt)}: {FLAGGED[attempt.flagged_input]}"
+        if attempt.error_code == CONTENT_REJECTED
+        else what_came_of(attempt)
+        for attempt in before
     ]
     return "; ".join(told)
 
 
 def rescued_note(
-    settings: Settings, generation: Generation, before: Sequence[Generation]
+    settings: Settings, project_key: str, generation: Generation, before: Sequence[Generation]
 ) -> Failure | None:
-    """What a scene's outcome says where a later rung made its frame."""
+    """What a scene's outcome says where another attempt than the first made its frame."""
+    if generation.fallback is not None:
+        words = made_by_fallback(generation.fallback, generation.provider, generation.endpoint)
+        again = f"`scene-pipeline regenerate {project_key} {generation.scene_id}`"
+        return Failure(
+            code="made_by_fallback",
+            message=f"{words}.",
+            next_action=f"Keep it, or ask for another one by the first model again: {again}.",
+        )
     if not before:
         return None
     message = (

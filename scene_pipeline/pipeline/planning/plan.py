@@ -12,7 +12,7 @@ from scene_pipeline.database import generations, intentions, requests
 from scene_pipeline.database.rows import Connection, Generation
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
 from scene_pipeline.pipeline.orders import FrameOrder
-from scene_pipeline.pipeline.planning.ladder import base_token
+from scene_pipeline.pipeline.planning.chains import base_token
 from scene_pipeline.pipeline.planning.repetition import answer_of, go_on_with
 from scene_pipeline.pipeline.planning.reusing import reuse
 from scene_pipeline.pipeline.planning.scene_work import (
@@ -22,6 +22,7 @@ from scene_pipeline.pipeline.planning.scene_work import (
 )
 from scene_pipeline.pipeline.planning.survey import SurveyedScene, survey_project
 from scene_pipeline.pipeline.planning.unplanned import as_it_is, gone, known_failure, refuse
+from scene_pipeline.pipeline.references.checking import REFERENCE_CHANGED
 from scene_pipeline.pipeline.references.foreign import eyes_of, refresh_foreign
 from scene_pipeline.pipeline.services import Services
 
@@ -124,7 +125,7 @@ async def _resume(
     if generation.state == "planned" and scene.request is not None:
         token = base_token(generation.token)
         wanted = new_generation(order, scene, scene.request, token)
-        is_rung = generation.rung > 0  # it follows from a rejected one, and is repriced when due
+        is_rung = generation.rung > 0  # it follows from a failed one, and is repriced when due
         if (
             wanted.content_hash != generation.content_hash
             if is_rung
@@ -136,7 +137,11 @@ async def _resume(
             if scene.otherwise is not None and await _nobody_asked(conn, work, token):
                 scene = replace(scene, decision=scene.otherwise, otherwise=None)
                 return await _plan_scene(conn, order, scene, may_pay=True)
-            return await _generate(conn, order, scene, work, token=token)
+            planned = await _generate(conn, order, scene, work, token=token)
+            if generation.error_code == REFERENCE_CHANGED and planned.generation is not None:
+                # A picture that never keeps still is asked about ever more rarely.
+                await intentions.wait_as_long(conn, planned.generation.id, generation)
+            return planned
         if not is_rung:
             generation = await intentions.reprice_unsent(
                 conn,

@@ -22,12 +22,13 @@ from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import ConfigurationError, Problem
 from scene_pipeline.pipeline.facts import micros
 from scene_pipeline.pipeline.orders import Mode
+from scene_pipeline.pipeline.planning.fallbacks import check_keys
 from scene_pipeline.pipeline.planning.regenerate import request_new_versions
 from scene_pipeline.pipeline.planning.survey import ProjectSurvey, SurveyedScene, survey_project
 from scene_pipeline.pipeline.projects.importing import ImportedProject, import_document
 from scene_pipeline.pipeline.projects.settings import refuse_archived
 from scene_pipeline.providers.prices import PriceTable
-from scene_pipeline.providers.registry import PROVIDER_NAMES, build_provider
+from scene_pipeline.providers.registry import PROVIDER_NAMES
 from scene_pipeline.scenes.planning import Action
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline.scenes.sizes import parse_size
@@ -138,7 +139,8 @@ async def prepare_run(
             continues = not await _request(conn, key, _unlocked(survey, wanted), intent)
             survey = await _survey(conn, settings, prices, key, intent, mode="ensure")
         if not is_dry:
-            _check_providers(settings, survey, intent.overrides.provider)
+            names = _providers_of(survey, intent.overrides.provider)
+            await check_keys(conn, settings, survey.project_id, names)
         if check_store is not None and any(may_pay(scene) for scene in survey.scenes):
             check_store()
         budgets, costs = await read_money(conn, settings, survey.project_id)
@@ -252,11 +254,10 @@ def _unlocked(survey: ProjectSurvey, scene_ids: Sequence[str]) -> list[str]:
     return [scene_id for scene_id in scene_ids if scene_id not in locked]
 
 
-def _check_providers(settings: Settings, survey: ProjectSurvey, named: str | None) -> None:
-    """Build each provider that is named or will be asked: a missing key is told before anything."""
+def _providers_of(survey: ProjectSurvey, named: str | None) -> set[str]:
+    """Every provider that is named or will be asked."""
     names = {scene.request.provider for scene in working_scenes(survey) if scene.request}
-    for name in sorted(names | ({named} if named else set())):
-        build_provider(name, settings).close()
+    return names | ({named} if named else set())
 
 
 def day_cap(settings: Settings) -> Cap:

@@ -12,7 +12,7 @@ from scene_pipeline.database.versions import current_version, version_of_generat
 from scene_pipeline.errors import LedgerError
 from scene_pipeline.pipeline.facts import frame_facts
 from scene_pipeline.pipeline.orders import Failure, FrameOrder
-from scene_pipeline.pipeline.planning.ladder import last_rung
+from scene_pipeline.pipeline.planning.chains import begin_again, cost_nothing, last_rung
 from scene_pipeline.pipeline.planning.scene_work import INSTEAD, SceneWork, new_generation
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
 
@@ -37,9 +37,8 @@ async def go_on_with(
     known = await last_rung(conn, known)
     if not known.is_terminal:
         return known
-    is_unpaid = known.error_charge == "not_charged" and known.flagged_input is None
-    if known.state == "abandoned" or is_unpaid:
-        return await _plan_again(conn, known)
+    if cost_nothing(known):
+        return await _plan_again(conn, await begin_again(conn, known))
     if known.state == "failed" and order.mode == "ensure" and scene.request is not None:
         attempts = await generations.count_attempts(
             conn, work.project_id, work.ref.scene_id, known.content_hash
@@ -50,10 +49,7 @@ async def go_on_with(
             return planned
         before = await generations.find_by_key(conn, again.idempotency_key)
         # Never one that may have been paid: it would have been counted.
-        if before is not None and (
-            before.state != "failed"
-            or (before.error_charge == "not_charged" and before.flagged_input is None)
-        ):
+        if before is not None and (before.state != "failed" or cost_nothing(before)):
             return await go_on_with(conn, order, scene, work, before)
     version = await version_of_generation(conn, known.id)
     if version is None or version.rejection is not None or known.state == "failed":

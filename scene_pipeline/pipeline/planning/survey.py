@@ -204,7 +204,7 @@ async def survey_project(
             )
             for scene in surveyed
         ]
-    refusals = PictureRefusals(settings, document)
+    refusals = PictureRefusals(document)
     return ProjectSurvey(
         project, document, tuple(_with_refusal(scene, refusals) for scene in surveyed)
     )
@@ -216,7 +216,7 @@ def _with_refusal(scene: SurveyedScene, refusals: PictureRefusals) -> SurveyedSc
     is_unsent = decision.action == "resume" and scene.state.open_state == "planned"
     if request is None or not (decision.action == "generate" or is_unsent):
         return scene
-    blocked = refusals.of(request)
+    blocked = refusals.of(scene.ref.scene_id, request)
     if blocked is None:
         return scene
     told = replace(decision, reason=f"blocked: {blocked.message}")

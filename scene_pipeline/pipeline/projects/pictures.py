@@ -89,7 +89,7 @@ async def keep(conn: Connection, project_id: UUID, looked: Looked) -> None:
 def _row(
     name: ReferenceName, own: Sequence[OwnPicture], before: PictureRow | None
 ) -> PictureRow | None:
-    match = _match(name, own, before)
+    match = what_is_meant(name, own, before)
     if match is None and name.kind == "address":
         return _foreign(before)
     last = before.picture if before else KnownPicture()
@@ -119,11 +119,21 @@ def _row(
     return PictureRow(picture, match.asset_id)
 
 
-def _match(
+def what_is_meant(
     name: ReferenceName, own: Sequence[OwnPicture], before: PictureRow | None
 ) -> OwnPicture | None:
-    """The first that the name means; an address must be the very one that we gave out."""
+    """What the name means; an address must be the very one that we gave out.
+
+    One object may be that of several assets and frames: a deleted one hides no other, what was
+    rejected is rejected by any of its names, and a bare object is told less of than either.
+
+    Args:
+        name: Taken apart.
+        own: Whatever of ours may be it, in any order.
+        before: What was known of it last.
+    """
     was_ours = before.picture.storage_key if before else None
+    meant = []
     for one in own:
         match name.kind:
             case "asset":
@@ -139,8 +149,16 @@ def _match(
             case _:
                 is_meant = False
         if is_meant:
-            return one
-    return None
+            meant.append(one)
+    return min(
+        meant,
+        key=lambda one: (
+            one.asset_id is None and one.frame_id is None,
+            one.is_deleted,
+            not one.is_rejected,
+        ),
+        default=None,
+    )
 
 
 def _foreign(before: PictureRow | None) -> PictureRow | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from scene_pipeline.database import references
 from scene_pipeline.database.projects import StoredDocument, synchronise_scenes
+from scene_pipeline.database.reference_digests import adopt_digests
 from scene_pipeline.database.rows import Connection, SceneRow
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.projects import pictures
@@ -96,6 +97,7 @@ async def _derive(
         )
         for scene_id, problem in set_aside.items()
     )
+    await adopt_digests(conn, stored.project.id, rows)
     await synchronise_scenes(conn, stored.project.id, stored.project.revision, rows)
 
 

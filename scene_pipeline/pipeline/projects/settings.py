@@ -1,4 +1,4 @@
-"""What people set of a project: whether edits are followed, what is kept, and the archive.
+"""What people set of a project: what is followed, what is kept, who may stand in, the archive.
 
 Belongs here: what closing a project means. Does not belong here: its document
 (`pipeline.projects.importing`), its partition keys (`pipeline.upkeep.archive`).
@@ -7,6 +7,7 @@ Nothing new begins in an archived project: no sensor looks at it, a run refuses,
 planned but not sent is given up. What was sent is paid for, and finished all the same.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scene_pipeline.database import intentions, requests
@@ -19,11 +20,13 @@ from scene_pipeline.database.project_settings import (
     read_project_settings,
     set_archived,
     set_auto_refresh,
+    set_fallbacks,
     set_kept,
 )
 from scene_pipeline.database.rows import Connection, ProjectRow
 from scene_pipeline.errors import NotFoundError, UsageError
 from scene_pipeline.pipeline.orders import Failure
+from scene_pipeline.pipeline.projects.fallbacks import Fallback, checked_fallbacks
 from scene_pipeline.scenes.planning import PROJECT_ARCHIVED
 
 
@@ -33,7 +36,7 @@ class ProjectChange:
 
     settings: ProjectSettings
     changed: tuple[str, ...]
-    """Which settings were not so already: "auto_refresh", "archived", "kept_versions"."""
+    """Which settings were not so: "auto_refresh", "archived", "kept_versions", "fallbacks"."""
     given_up: tuple[str, ...] = ()
     """Scenes whose planned generation was given up; nothing had been sent for them."""
     finishing: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ async def change_project_settings(
     auto_refresh: bool | None = None,
     is_archived: bool | None = None,
     kept: KeptVersions | None = None,
+    fallbacks: Sequence[Fallback] | None = None,
 ) -> ProjectChange:
     """Change what is given, in one transaction; what is None stays as it is.
 
@@ -87,12 +91,16 @@ async def change_project_settings(
         auto_refresh: Whether edited scenes get a new frame by themselves, after a quiet period.
         is_archived: Whether the project is closed.
         kept: What retention keeps of each scene.
+        fallbacks: Who else may make its frames, in order, in the place of the list that there is;
+            empty for nobody. What is planned already stays as it is.
 
     Raises:
         NotFoundError: There is no such project.
-        UsageError: It is a drill's (code project_scratch), or it cannot be archived while it is
-            unknown whether a request was accepted (code generation_open); nothing was changed.
+        UsageError: It is a drill's (code project_scratch), it cannot be archived while it is
+            unknown whether a request was accepted (code generation_open), or the fallbacks cannot
+            be used (code fallback_invalid); nothing was changed.
     """
+    listed = None if fallbacks is None else checked_fallbacks(fallbacks)
     async with conn.transaction():
         before = await show_project_settings(conn, project_key)
         if before.is_scratch:
@@ -117,6 +125,10 @@ async def change_project_settings(
             changed.append("auto_refresh")
         if kept is not None and await _keep(conn, before, kept):
             changed.append("kept_versions")
+        if listed is not None and await set_fallbacks(
+            conn, before.project_id, [{"provider": f.provider, "model": f.model} for f in listed]
+        ):
+            changed.append("fallbacks")
         after = await show_project_settings(conn, project_key)
         if changed:
             await append_event(
@@ -129,6 +141,7 @@ async def change_project_settings(
                     "archived": after.archived_at is not None,
                     "keep_versions": after.keep_versions,
                     "keep_days": after.keep_days,
+                    "fallbacks": after.fallbacks,
                 },
             )
     return ProjectChange(after, tuple(changed), given_up, finishing)

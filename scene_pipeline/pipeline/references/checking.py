@@ -55,17 +55,16 @@ def check_pictures(
 
 def too_many(count: int, limits: ReferenceLimits, endpoint: str) -> BlockedError:
     """The refusal of more pictures than a model takes."""
+    are_named = f"{count} are named" if count > 1 else "one is named"
     if not limits.max_count:
         return BlockedError(
-            f"{endpoint} takes no reference pictures, and the document names"
-            f" {count if count > 1 else 'one'}.",
+            f"{endpoint} takes no reference pictures, and {are_named}.",
             code="references_unsupported",
-            next_action="Name a model that takes reference pictures, or leave them out of the"
-            " document.",
+            next_action="Name a model that takes reference pictures, or leave them out.",
         )
     return BlockedError(
         f"{endpoint} takes {limits.max_count} reference"
-        f" picture{'s' if limits.max_count > 1 else ''}, and the document names {count}.",
+        f" picture{'s' if limits.max_count > 1 else ''}, and {are_named}.",
         code="references_unsupported",
         next_action="Name fewer reference pictures, or a model that takes as many.",
     )

@@ -10,11 +10,13 @@ Belongs here: who is asked, and what the answer means. Does not belong here: whe
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from scene_pipeline.database import projects, references
@@ -34,6 +36,8 @@ from scene_pipeline.settings import Settings
 
 ASKED_AT_ONCE = 4
 FETCH_ATTEMPTS = 2
+PATIENCE_SECONDS = 4.0
+"""A server that took longer to fail is asked about no further picture by the same run."""
 _LOOK_AGAIN = "See that its server answers; every run looks again, and what waits goes on."
 _NAME_ANOTHER_ADDRESS = "Put the picture back there, or name another one in the document."
 _UNREACHABLE = frozenset({"dns", "connect", "tls", "timeout", "deadline", "connection_lost"})
@@ -108,10 +112,26 @@ async def refresh_foreign(
     if due is None or not due.known:
         return
     gate = asyncio.Semaphore(ASKED_AT_ONCE)
+    down: dict[str, PictureProblem] = {}
 
     async def ask(eyes: Eyes, name: str) -> KnownPicture:
+        known, server = due.known[name], urlsplit(name).netloc
         async with gate:
-            return await look_at(eyes, name, due.known[name])
+            # A server that does not answer holds the run up once, and not for each of its pictures.
+            if server in down:
+                problem = down[server]
+                message = f"Reference {shown_name(name)} cannot be had: its server does not answer."
+                return replace(known, problem=replace(problem, message=message))
+            started = time.monotonic()
+            found = await look_at(eyes, name, known)
+            is_lost = found.problem is not None and found.problem.code == "reference_unreachable"
+            if (
+                found.problem is not None
+                and is_lost
+                and (time.monotonic() - started >= PATIENCE_SECONDS)
+            ):
+                down[server] = found.problem
+            return found
 
     async with open_eyes() as eyes:
         answers = await asyncio.gather(*(ask(eyes, name) for name in due.known))
@@ -194,6 +214,7 @@ async def look_at(eyes: Eyes, url: str, known: KnownPicture) -> KnownPicture:
             lambda: eyes.call(eyes.fetcher.fetch, url), attempts=FETCH_ATTEMPTS, sleep=eyes.sleep
         )
         image = await eyes.call(eyes.workers.inspect, fetched.data)
+        again = await eyes.call(eyes.fetcher.probe, url)
     except (FetchError, ImageError) as error:
         return replace(known, problem=problem_of(url, error))
     return KnownPicture(
@@ -202,8 +223,9 @@ async def look_at(eyes: Eyes, url: str, known: KnownPicture) -> KnownPicture:
         width=image.width,
         height=image.height,
         size_bytes=len(fetched.data),
-        etag=probe.etag,
-        last_modified=probe.last_modified,
+        # What was exchanged while it was fetched may be known by the other one's version.
+        etag=probe.etag if again == probe else None,
+        last_modified=probe.last_modified if again == probe else None,
     )
 
 

@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from scene_pipeline.errors import UsageError
-from scene_pipeline.scenes.identity import parse_partition_key, parse_project_partition_key
+from scene_pipeline.scenes.identity import (
+    parse_library_partition_key,
+    parse_partition_key,
+    parse_project_partition_key,
+)
 
 if TYPE_CHECKING:
     from scene_pipeline.database.archived import ArchivedProject
@@ -40,11 +44,17 @@ class PartitionKeys(Protocol):
     def held(self) -> HeldKeys:
         """What is held at this moment."""
 
+    def library_keys(self) -> Sequence[str]:
+        """Every key of the libraries."""
+
     def delete_scene_keys(self, keys: Sequence[str]) -> None:
         """Take keys of scenes away; keys that are gone are no error."""
 
     def delete_project_key(self, key: str) -> None:
         """Take a project's own key away."""
+
+    def delete_library_key(self, key: str) -> None:
+        """Take the key of a project's library away; one that is gone is no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,8 @@ def plan_archive(
             waiting[project.key] = "a run was asked for"
         elif project.has_open_generation:
             waiting[project.key] = "a generation is not finished"
+        elif project.has_open_import:
+            waiting[project.key] = "an import is not finished"
         else:
             may_go[project.key] = keys.get(project.key, [])
     return ArchivePlan(may_go, waiting)
@@ -98,6 +110,8 @@ def busy_projects(scene_keys: Sequence[str], held: HeldKeys) -> frozenset[str] |
     for start, end in held.ranges:
         ends = {_project_of(start), _project_of(end)} - {None}
         busy |= {project for project in ends if project is not None}
+        # A run carries the key of whichever axis it is of, and does not say which.
+        busy |= projects_of_libraries((start, end))
         if start == end:
             continue
         if start not in places or end not in places:
@@ -111,13 +125,25 @@ def projects_of(keys: Iterable[str]) -> set[str]:
     return {project for key in keys if (project := _project_of(key)) is not None}
 
 
+def projects_of_libraries(keys: Iterable[str]) -> set[str]:
+    """The projects of keys of libraries; the one that all share has none."""
+    return {project for key in keys if (project := _project_of_library(key)) is not None}
+
+
 def _project_of(key: str) -> str | None:
-    """The project of a key of either axis; None for one that is not ours."""
+    """The project of a key of a scene or a project; None for one that is not ours."""
     try:
         return parse_partition_key(key)[0]
     except UsageError:
         pass
     try:
         return parse_project_partition_key(key)
+    except UsageError:
+        return None
+
+
+def _project_of_library(key: str) -> str | None:
+    try:
+        return parse_library_partition_key(key)
     except UsageError:
         return None

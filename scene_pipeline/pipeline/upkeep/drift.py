@@ -26,6 +26,14 @@ DriftKind = Literal[
     "object_gone",
     "object_damaged",
 ]
+LibraryDriftKind = Literal[
+    "reference_count",
+    "asset_object_row",
+    "asset_object_gone",
+    "asset_object_damaged",
+    "asset_url",
+    "derivative_gone",
+]
 """unpublished: a version was recorded and never written into the document. document_url: the
 document has no URL, or an old one of ours, where a current version fits. foreign_url: the document
 has a URL that is none of ours. object_row: a version's object is not counted or not marked present.
@@ -58,6 +66,34 @@ class Drift:
     """What disagrees with what, in one sentence."""
     next_action: str
 
+    @property
+    def name(self) -> str:
+        """What it is about, for people."""
+        return f"{self.scene.project_key}/{self.scene.scene_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryDrift:
+    """One disagreement about what is stored, of no single scene.
+
+    reference_count: an object is counted otherwise than rows refer to it. asset_object_row: an
+    asset's object is not marked present. asset_object_gone: it is not in the store.
+    asset_object_damaged: it has other bytes. asset_url: the asset's row has another address than
+    the store. derivative_gone: a thumbnail or WebP is not in the store.
+    """
+
+    kind: LibraryDriftKind
+    subject: str
+    """The asset's id, or the object's storage key."""
+    status: DriftStatus
+    message: str
+    next_action: str
+
+    @property
+    def name(self) -> str:
+        """What it is about, for people."""
+        return self.subject
+
 
 @dataclass(frozen=True, slots=True)
 class ReconcileReport:
@@ -65,6 +101,7 @@ class ReconcileReport:
 
     is_applied: bool
     drifts: tuple[Drift, ...] = ()
+    library_drifts: tuple[LibraryDrift, ...] = ()
     versions_checked: int = 0
     objects_checked: int = 0
     store_failure: Failure | None = None
@@ -72,14 +109,27 @@ class ReconcileReport:
     is_complete: bool = True
     """Whether everything was looked at."""
 
+    @property
+    def all_drifts(self) -> tuple[Drift | LibraryDrift, ...]:
+        """Of scenes first, of the library afterwards."""
+        return (*self.drifts, *self.library_drifts)
+
     def count(self, status: DriftStatus) -> int:
         """How many findings ended so."""
-        return sum(drift.status == status for drift in self.drifts)
+        return sum(drift.status == status for drift in self.all_drifts)
 
     @property
     def is_clean(self) -> bool:
         """Whether all was looked at and nothing is left to be done."""
-        return self.is_complete and all(drift.status == "repaired" for drift in self.drifts)
+        return self.is_complete and all(drift.status == "repaired" for drift in self.all_drifts)
+
+
+def usual_action(status: DriftStatus) -> str:
+    """What is to be done about a finding, where nothing in particular is."""
+    return {
+        "found": "Run `scene-pipeline reconcile --apply` to repair it.",
+        "repaired": "Nothing is left to be done.",
+    }.get(status, "Run `scene-pipeline reconcile --apply` again.")
 
 
 @dataclass
@@ -102,11 +152,7 @@ class ProjectCheck:
         self, subject: Subject, status: DriftStatus, message: str, next_action: str | None = None
     ) -> None:
         """Add a finding."""
-        if next_action is None:
-            next_action = {
-                "found": "Run `scene-pipeline reconcile --apply` to repair it.",
-                "repaired": "Nothing is left to be done.",
-            }.get(status, "Run `scene-pipeline reconcile --apply` again.")
+        next_action = next_action or usual_action(status)
         scene = SceneRef(self.project.key, subject.scene_id)
         self.drifts.append(
             Drift(subject.kind, scene, subject.version, status, message, next_action)
@@ -122,4 +168,37 @@ class ProjectCheck:
                 project_id=self.project.id,
                 scene_id=subject.scene_id,
                 data={"kind": subject.kind, "version": subject.version},
+            )
+
+
+@dataclass
+class LibraryCheck:
+    """The check of everything that is stored: what it works with, and what it found so far."""
+
+    services: Services
+    apply: bool
+    transfers: asyncio.Semaphore
+    """Bounds questions to the store."""
+    store_failure: Failure | None = None
+    drifts: list[LibraryDrift] = field(default_factory=list)
+    objects_checked: int = 0
+
+    def find(
+        self,
+        kind: LibraryDriftKind,
+        subject: str,
+        status: DriftStatus,
+        message: str,
+        next_action: str | None = None,
+    ) -> None:
+        """Add a finding."""
+        action = next_action or usual_action(status)
+        self.drifts.append(LibraryDrift(kind, subject, status, message, action))
+
+    async def repaired(self, kind: LibraryDriftKind, subject: str, message: str) -> None:
+        """Add a finding that is settled, and tell it in the feed of events."""
+        self.find(kind, subject, "repaired", message)
+        async with self.services.pool.connection() as conn:
+            await append_event(
+                conn, "drift_repaired", project_id=None, data={"kind": kind, "subject": subject}
             )

@@ -10,7 +10,13 @@ from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.keeping.retrieve import find_again, picture_of
 from scene_pipeline.pipeline.keeping.uploads import upload
 from scene_pipeline.pipeline.retrying import with_retries
-from scene_pipeline.pipeline.upkeep.drift import MAX_ROWS, PAGE_SIZE, ProjectCheck, Subject
+from scene_pipeline.pipeline.upkeep.drift import (
+    MAX_ROWS,
+    PAGE_SIZE,
+    LibraryCheck,
+    ProjectCheck,
+    Subject,
+)
 from scene_pipeline.storage.base import StoredObject
 
 ATTEMPTS = 3
@@ -35,7 +41,7 @@ async def check_object_rows(check: ProjectCheck) -> None:
                 f" {state.scene_id}.",
             )
             continue
-        found = await _look(check, state.key)
+        found = await look(check, state.key)
         if check.store_failure is not None:
             return
         if found is None or found.size_bytes != state.size_bytes:
@@ -65,7 +71,7 @@ async def check_objects(check: ProjectCheck) -> None:
         )
 
 
-async def _look(check: ProjectCheck, key: str) -> StoredObject | None:
+async def look(check: ProjectCheck | LibraryCheck, key: str) -> StoredObject | None:
     """Ask the store about an object; a store that fails for good is not asked any more."""
     async with check.transfers:
         if check.store_failure is not None:
@@ -82,7 +88,7 @@ async def _look(check: ProjectCheck, key: str) -> StoredObject | None:
 
 
 async def _check_object(check: ProjectCheck, place: VersionPlace) -> None:
-    found = await _look(check, place.storage_path or "")
+    found = await look(check, place.storage_path or "")
     if check.store_failure is not None:
         return
     check.objects_checked += 1

@@ -1,8 +1,8 @@
 """Finds where document, rows and objects disagree, and repairs what can be repaired safely.
 
-Belongs here: going through the projects, the report. Does not belong here: the single kinds of
-drift (`pipeline.upkeep.drift_documents`, `pipeline.upkeep.drift_objects`) and pictures that are
-known to be at the provider (`pipeline.upkeep.heal`).
+Belongs here: going through the projects and the library, the report. Does not belong here: the
+single kinds of drift (`pipeline.upkeep.drift_documents`, `drift_objects`, `drift_library`) and
+pictures that are known to be at the provider (`pipeline.upkeep.heal`).
 
 Nothing is changed unless `apply` is given. A repair is guarded by what was seen: what somebody
 changed in between is left alone. What an editor put into a document is told and never overwritten.
@@ -15,8 +15,9 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.projects import get_project, list_projects
 from scene_pipeline.database.rows import ProjectRow
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.upkeep.drift import ProjectCheck, ReconcileReport
+from scene_pipeline.pipeline.upkeep.drift import LibraryCheck, ProjectCheck, ReconcileReport
 from scene_pipeline.pipeline.upkeep.drift_documents import check_document, check_unpublished
+from scene_pipeline.pipeline.upkeep.drift_library import check_library
 from scene_pipeline.pipeline.upkeep.drift_objects import check_object_rows, check_objects
 
 MAX_DRIFTS = 10_000
@@ -30,7 +31,7 @@ async def reconcile(
 
     Args:
         services: Of this process.
-        project_key: Only this project; else all that are not archived.
+        project_key: Only this project; else all that are not archived, and the library.
         apply: Whether to repair; otherwise it is only told what would be.
 
     Returns:
@@ -58,7 +59,29 @@ async def reconcile(
             )
             if len(report.drifts) >= MAX_DRIFTS:
                 return replace(report, is_complete=False)
-    return replace(report, is_complete=report.store_failure is None)
+    if project_key is not None:
+        return replace(report, is_complete=report.store_failure is None)
+    return await _check_library(services, report, apply=apply)
+
+
+async def _check_library(
+    services: Services, report: ReconcileReport, *, apply: bool
+) -> ReconcileReport:
+    """Look at what is stored last: what projects need is counted and brought back by then."""
+    check = LibraryCheck(
+        services,
+        apply,
+        transfers=asyncio.Semaphore(services.settings.upload_concurrency),
+        store_failure=report.store_failure,
+    )
+    is_whole = await check_library(check, MAX_DRIFTS - len(report.drifts))
+    return replace(
+        report,
+        library_drifts=tuple(check.drifts),
+        objects_checked=report.objects_checked + check.objects_checked,
+        store_failure=check.store_failure,
+        is_complete=is_whole and check.store_failure is None,
+    )
 
 
 async def _check(

@@ -130,7 +130,9 @@ class _Sweep:
         due = [
             version
             for version in found
-            if version.storage_path not in named and frame_asset_id(version.id) not in named
+            if named.isdisjoint(
+                (version.storage_path, frame_asset_id(version.id), *version.derived_keys)
+            )
         ]
         if len(due) < len(found):
             kept = kept | {"referenced": kept.get("referenced", 0) + len(found) - len(due)}

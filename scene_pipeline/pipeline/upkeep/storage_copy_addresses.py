@@ -66,6 +66,8 @@ class AddressCorrector:
         for table in get_args(AddressTable):
             await self._rows(table)
         is_waiting = self.report.waiting_addresses > 0
+        if not is_waiting:
+            await self._look_for_others()
         self.report.addresses = "wait_for_switch" if is_waiting else "corrected"
 
     async def _projects(self, after: UUID | None) -> list[tuple[UUID, str]]:
@@ -108,6 +110,26 @@ class AddressCorrector:
                 after = page[-1].id
                 if moves := self._due(page):
                     self.report.moved[table] += await addresses.move_rows(conn, table, moves)
+
+    async def _look_for_others(self) -> None:
+        """Find documents that hold addresses of the library's files elsewhere.
+
+        They are people's words, and those of references are part of what a scene is made from: to
+        write others would make it stale.
+        """
+        self.report.named_elsewhere.clear()
+        after: UUID | None = None
+        while True:
+            async with self.services.pool.connection() as conn:
+                page = await addresses.documents_page(conn, after, _PAGE)
+                if not page:
+                    return
+                after = page[-1]
+                named = await addresses.named_addresses(conn, self.target.identity, page)
+            urls = self.target.store.urls({one.key for one in named})
+            found = dict.fromkeys(one.project_key for one in named if urls[one.key] != one.url)
+            room = MAX_DRIFTS - len(self.report.named_elsewhere)
+            self.report.named_elsewhere.extend(list(found)[:room])
 
     def _due(self, page: Sequence[A]) -> list[tuple[A, str]]:
         """Which of these have another address in the target, and may be given it now."""

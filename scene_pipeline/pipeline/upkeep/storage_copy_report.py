@@ -88,6 +88,9 @@ class CopyReport:
     waiting_addresses: int = 0
     drifts: list[DocumentDrift] = field(default_factory=list)
     """At most `storage_copy_addresses.MAX_DRIFTS`."""
+    named_elsewhere: list[str] = field(default_factory=list)
+    """Projects whose documents hold addresses of the library's files in another store; at most
+    `storage_copy_addresses.MAX_DRIFTS`."""
     is_settled: bool = True
     """False where new objects kept coming in for as long as it worked."""
 

@@ -16,6 +16,7 @@ CREATE TABLE user_assets (
                             'image', 'video', 'audio', 'document',
                             'element_image', 'scene_video', 'final_render')),
     tags                text[] NOT NULL DEFAULT '{}' CHECK (cardinality(tags) <= 100),
+    CHECK (coalesce(array_ndims(tags), 1) = 1 AND array_position(tags, NULL) IS NULL),
     url                 text NOT NULL,                      -- permanent
     storage_key         text NOT NULL REFERENCES storage_objects (key),
     mime_type           text NOT NULL,
@@ -49,8 +50,8 @@ CREATE UNIQUE INDEX user_assets_content ON user_assets (
 CREATE FUNCTION asset_words(name text, tags text[], source_url text, metadata jsonb)
 RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 2000 AS $$
     SELECT to_tsvector('simple'::regconfig, name || ' ' || regexp_replace(name, '[^[:alnum:]]+', ' ', 'g'))
-        || to_tsvector('simple'::regconfig,
-            regexp_replace(array_to_string(tags, ' '), '[^[:alnum:]]+', ' ', 'g'))
+        || to_tsvector('simple'::regconfig, array_to_string(tags, ' ') || ' '
+            || regexp_replace(array_to_string(tags, ' '), '[^[:alnum:]]+', ' ', 'g'))
         || to_tsvector('simple'::regconfig, regexp_replace(coalesce(source_url, ''), '[^[:alnum:]]+', ' ', 'g'))
         || jsonb_to_tsvector('simple'::regconfig, metadata, '["string"]')
 $$;
@@ -121,6 +122,8 @@ CREATE TRIGGER storage_objects_release_derivatives AFTER UPDATE OF state ON stor
     FOR EACH ROW WHEN (NEW.state = 'deleting' AND OLD.state <> 'deleting')
     EXECUTE FUNCTION release_derivatives();
 
+CREATE INDEX storyboards_object ON storyboards (storage_path);
+
 -- ------------------------------------------------------------------------------------------- imports
 
 -- One row is one thing that is to come into the library through a Dagster run, or by an upload.
@@ -137,6 +140,7 @@ CREATE TABLE asset_imports (
                             'element_image', 'scene_video', 'final_render')),
     name                text CHECK (char_length(name) BETWEEN 1 AND 300),
     tags                text[] NOT NULL DEFAULT '{}',
+    CHECK (coalesce(array_ndims(tags), 1) = 1 AND array_position(tags, NULL) IS NULL),
     metadata            jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
     replace_asset_id    text,                               -- the asset that is to have these bytes
     source              text NOT NULL CHECK (source IN ('url', 'upload')),
@@ -171,6 +175,7 @@ CREATE TABLE asset_imports (
 CREATE INDEX asset_imports_due ON asset_imports (due_at) WHERE state IN ('pending', 'running');
 CREATE INDEX asset_imports_launch ON asset_imports (launch_id) WHERE launch_id IS NOT NULL;
 CREATE INDEX asset_imports_unconfirmed ON asset_imports (created_at) WHERE state = 'awaiting_upload';
+CREATE INDEX asset_imports_upload ON asset_imports (upload_key) WHERE upload_key IS NOT NULL;
 CREATE INDEX asset_imports_batch ON asset_imports (batch_id, seq);
 CREATE INDEX asset_imports_project ON asset_imports (project_id, seq DESC);
 
@@ -202,9 +207,10 @@ CREATE TABLE reference_pictures (
     problem_message     text,
     problem_next_action text,
     checked_at          timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (project_id, reference),
     CHECK (problem_code IS NOT NULL OR sha256 IS NOT NULL)
 );
+-- By its digest: a long name of other letters than ASCII does not fit into an index.
+CREATE UNIQUE INDEX reference_pictures_name ON reference_pictures (project_id, md5(reference));
 CREATE INDEX reference_pictures_asset ON reference_pictures (asset_id) WHERE asset_id IS NOT NULL;
 CREATE INDEX reference_pictures_object ON reference_pictures (storage_key)
     WHERE storage_key IS NOT NULL;
@@ -218,6 +224,10 @@ ALTER TABLE projects
     -- Who else may make a frame where the first one fails for a reason that allows it, in order:
     -- [{"provider": ..., "model": ...}]
     ADD COLUMN fallbacks jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(fallbacks) = 'array');
+ALTER TABLE generations
+    -- Where one of them makes it: {"number": 1, "of": 2, "because": ...}, the place in the list of
+    -- that time and what came of those before it, in words.
+    ADD COLUMN fallback jsonb;
 
 -- ------------------------------------------------------------------------------------------- storage
 
@@ -298,7 +308,8 @@ SELECT s.project_id, p.key AS project_key, s.scene_id, s.position, s.scene_promp
        -- What is under way keeps the wishes that it was planned with.
        r.id AS request_id, coalesce(a.overrides, r.overrides) AS request_overrides,
        (SELECT coalesce(sum(coalesce(x.cost_micros, 0) + x.doubtful_micros), 0) FROM generations x
-        WHERE x.project_id = s.project_id AND x.scene_id = s.scene_id)::bigint AS cost_micros
+        WHERE x.project_id = s.project_id AND x.scene_id = s.scene_id)::bigint AS cost_micros,
+       g.fallback AS current_fallback
 FROM scenes s
 JOIN projects p ON p.id = s.project_id
 LEFT JOIN scene_images i ON i.project_id = s.project_id AND i.scene_id = s.scene_id AND i.is_current
