@@ -99,8 +99,10 @@ def instance_id(settings: Settings) -> str:
     Raises:
         ConfigurationError: The storage URL cannot be used.
     """
-    served = [store_identity(settings), settings.url_mode or ""]
-    if parse_storage_url(settings.resolved_storage_url).kind == "database":
+    has_library = settings.api_token is not None
+    served = [store_identity(settings), settings.url_mode or "", "library" if has_library else ""]
+    is_in_database = parse_storage_url(settings.resolved_storage_url).kind == "database"
+    if is_in_database or has_library:
         served.append(settings.database_url or str(settings.home_directory))
     return hashlib.sha256("\n".join(served).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 

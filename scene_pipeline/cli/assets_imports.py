@@ -43,11 +43,11 @@ def show_imports(terminal: Terminal, project_key: str | None) -> int:
     if not rows:
         terminal.say("Nothing was asked to be imported.")
         return 0
-    table = SceneTable(terminal, ["asked at (UTC)", "source", "kind", "state", "received", "why"])
+    table = SceneTable(terminal, ["asked at", "source", "kind", "state", "received", "why"])
     for row in rows:
         result = row.asset_id or ""
         table.add(
-            f"{row.created_at:%Y-%m-%d %H:%M}",
+            f"{row.created_at.astimezone():%Y-%m-%d %H:%M}",
             shown_source(row),
             row.kind,
             (row.state, _STYLES.get(row.state, "")),

@@ -6,7 +6,7 @@ the checks of providers, database and storage, which live beside what they check
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from scene_pipeline.cli.dagster_home import (
@@ -58,7 +58,7 @@ def examine(terminal: Terminal, *, alert_test: bool = False) -> int:
             {"is_ok": not wrong, "findings": [_finding_json(finding) for finding in findings]}
         )
     else:
-        _show(terminal, findings, wrong)
+        show_findings(terminal, findings)
     return 1 if wrong else 0
 
 
@@ -201,7 +201,9 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _show(terminal: Terminal, findings: list[Finding], wrong: int) -> None:
+def show_findings(terminal: Terminal, findings: Sequence[Finding]) -> None:
+    """Write every finding with its cure, and how many are wrong."""
+    wrong = sum(not finding.is_ok for finding in findings)
     symbols = marks(terminal.console.encoding)
     for finding in findings:
         mark, style = ("generated", "green") if finding.is_ok else ("failed", "red")
@@ -220,6 +222,10 @@ def _show_finding(terminal: Terminal, finding: Finding, mark: str, style: str) -
     terminal.console.print(Text.assemble((mark, style), f" {finding.name}"))
     detail = Text(plain(finding.detail), style="dim" if finding.is_ok else "")
     lines = [plain(line) for line in (finding.cure or "").splitlines()]
+    if not terminal.is_live:  # padding would fill the lines of a policy with spaces
+        for line in (plain(finding.detail), *lines):
+            terminal.say(f"    {line}")
+        return
     cure = Text("\n".join(lines), style="" if finding.is_ok else "yellow")
     for text in (detail, *([cure] if lines else [])):
         terminal.console.print(Padding(text, (0, 0, 0, 4), expand=False))

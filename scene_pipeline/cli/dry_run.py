@@ -10,6 +10,7 @@ from scene_pipeline.cli.estimates import (
     expected_in_words,
     expected_usd,
     left_micros,
+    next_action_of,
     scene_error,
     show_cost,
     unknown_prices,
@@ -49,7 +50,7 @@ def show_dry_run(
 def _show_scenes(terminal: Terminal, preview: RunPreview) -> None:
     table = SceneTable(terminal, ["scene", "action", "estimate", "why"])
     for scene in preview.survey.scenes:
-        action = scene.decision.action
+        action = next_action_of(scene)
         table.add(
             scene.ref.scene_id,
             (action, style_of(action)),
@@ -96,7 +97,7 @@ def _dry_run_json(
         "scenes": [
             {
                 "scene_id": scene.ref.scene_id,
-                "action": scene.decision.action,
+                "action": next_action_of(scene),
                 "reason": scene.decision.reason,
                 "estimated_cost_usd": expected_usd(scene),
                 "prompt": rows.get(scene.ref.scene_id),

@@ -33,12 +33,17 @@ def estimate_in_words(estimate: Estimate | None) -> str:
 
 def expected_usd(scene: SurveyedScene) -> float | None:
     """What the next run would pay for a scene; 0 where it pays nothing, None where unknown."""
-    return estimate_usd(scene.estimate) if may_pay(scene) else 0.0
+    return estimate_usd(scene.next_estimate) if may_pay(scene) else 0.0
 
 
 def expected_in_words(scene: SurveyedScene) -> str:
     """The same for people; empty where nothing is paid."""
-    return estimate_in_words(scene.estimate) if may_pay(scene) else ""
+    return estimate_in_words(scene.next_estimate) if may_pay(scene) else ""
+
+
+def next_action_of(scene: SurveyedScene) -> str:
+    """What the next run does with a scene; "blocked" where its reference pictures forbid it."""
+    return scene.decision.action if scene.blocked is None else "blocked"
 
 
 def unknown_prices(scenes: Iterable[SurveyedScene]) -> int:

@@ -77,7 +77,7 @@ def _show_failure(terminal: Terminal, version: "HealedVersion") -> None:
     if failure is None:
         return
     name = f"{version.scene.project_key}/{version.scene.scene_id}"
-    until = f" ({version.expires_at:%Y-%m-%d %H:%M} UTC)" if version.expires_at else ""
+    until = f" ({version.expires_at.astimezone():%Y-%m-%d %H:%M})" if version.expires_at else ""
     terminal.say(plain(f"  {name}{until}  [{failure.code}]  {failure.message}"), style="red")
     terminal.say(plain(f"  {' ' * len(name)}  {failure.next_action}"))
 

@@ -15,6 +15,7 @@ from scene_pipeline.cli.estimates import (
     expected_in_words,
     expected_usd,
     left_micros,
+    next_action_of,
     scene_error,
     show_cost,
     unknown_prices,
@@ -197,7 +198,7 @@ def _scene_json(outlook: SceneOutlook) -> dict[str, Any]:
         "version": state.version,
         "url": state.storage_url,
         "by_itself": {
-            "action": scene.decision.action,
+            "action": next_action_of(scene),
             "reason": scene.decision.reason,
             "estimated_cost_usd": expected_usd(scene),
         },

@@ -25,6 +25,7 @@ from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.terminal import Terminal, command
 from scene_pipeline.errors import ScenePipelineError, UsageError
 from scene_pipeline.pipeline.orders import UNFINISHED
+from scene_pipeline.pipeline.planning.outlook import ask_servers
 from scene_pipeline.pipeline.planning.preview import (
     DocumentSource,
     RunIntent,
@@ -150,6 +151,9 @@ def _prepare(
     arguments: RunArguments,
 ) -> RunPreview:
     async def prepare(conn: "Connection") -> RunPreview:
+        # A run asks when it plans; a file's pictures are asked about once it is imported.
+        if arguments.is_dry and isinstance(source, str):
+            await ask_servers(conn, settings, source, arguments.intent.scene_ids)
         return await prepare_run(
             conn,
             settings,

@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from scene_pipeline.cli.estimates import expected_usd, next_action_of
 from scene_pipeline.cli.tables import show_fields
 from scene_pipeline.cli.terminal import Terminal, plain, problem_lines
 from scene_pipeline.cli.wording import budget_in_words, dollars, dollars_of, plural
@@ -31,6 +32,7 @@ _TO_DO = {
     "heal": "to heal",
     "stale": "stale",
     "failed": "failed",
+    "blocked": "blocked",
     "invalid": "invalid",
 }
 
@@ -151,13 +153,13 @@ def _caps_in_words(preview: RunPreview, max_cost_usd: Decimal | None) -> str:
 
 
 def _to_do_in_words(preview: RunPreview) -> str:
-    counts = Counter(scene.decision.action for scene in preview.survey.scenes)
+    counts = Counter(next_action_of(scene) for scene in preview.survey.scenes)
     words = [f"{number} {_TO_DO[action]}" for action, number in counts.items()]
     text = f"{plural(len(preview.survey.scenes), 'scene')}: {', '.join(words)}"
     paying = [scene for scene in preview.survey.scenes if may_pay(scene)]
     if not paying:
         return text
-    unknown = sum(not (scene.estimate and scene.estimate.is_known) for scene in paying)
+    unknown = sum(expected_usd(scene) is None for scene in paying)
     cost = sum(expected_micros(scene) for scene in paying)
     about = "free" if not cost else f"about {dollars_of(cost)}"
     if unknown:
@@ -171,8 +173,8 @@ def _to_do_in_words(preview: RunPreview) -> str:
 def _price_days(preview: RunPreview) -> list[date]:
     """The days of the oldest and the newest price that the next run would pay by."""
     days = {
-        scene.estimate.as_of
+        scene.next_estimate.as_of
         for scene in preview.survey.scenes
-        if may_pay(scene) and scene.estimate and scene.estimate.as_of
+        if may_pay(scene) and scene.next_estimate and scene.next_estimate.as_of
     }
     return sorted({min(days), max(days)}) if days else []

@@ -17,7 +17,7 @@ _URL_COLUMN = "url"
 _RIGHT_ALIGNED = frozenset({"cost", "version", "scenes", "estimate", "on request", "length"})
 _FLEXIBLE = frozenset({"url", "why", "prompt", "title"})
 _MAX_SCENE_WIDTH = 30
-_LABEL_WIDTH = 10
+_LABEL_WIDTH = 8
 
 
 class SceneTable:
@@ -113,15 +113,16 @@ def show_filled_columns(
 
 def show_fields(terminal: Terminal, fields: Mapping[str, str]) -> None:
     """Write names and values, one line each; at a terminal a long value goes on under itself."""
+    width = max([_LABEL_WIDTH, *map(len, fields)])
     if not terminal.is_live:
         for name, value in fields.items():
-            terminal.say(plain(f"  {name:<{_LABEL_WIDTH - 2}}  {value}"))
+            terminal.say(plain(f"  {name:<{width}}  {value}").rstrip())
         return
     from rich.table import Table  # noqa: PLC0415  # where used
     from rich.text import Text  # noqa: PLC0415
 
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(width=_LABEL_WIDTH, no_wrap=True)
+    table.add_column(width=width + 2, no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in fields.items():
         table.add_row(Text(f"  {name}", style="dim"), Text(plain(value)))

@@ -36,7 +36,7 @@ class RunningUp:
     """Whether everything answers."""
     dagster_url: str
     frames_url: str | None
-    """None where the store has addresses of its own."""
+    """Of our own server, whatever it shows; None where it is not needed."""
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Belongs here: words and their JSON. Does not belong here: starting and watching 
 import os
 import time
 
+from scene_pipeline.api.app import LIBRARY_PATH
 from scene_pipeline.cli.readiness import dagster_url
 from scene_pipeline.cli.run_header import storage_in_words
 from scene_pipeline.cli.tables import show_fields
@@ -13,21 +14,45 @@ from scene_pipeline.cli.terminal import Terminal, command, shown_path
 from scene_pipeline.cli.up_record import is_held, read_running
 from scene_pipeline.errors import ConfigurationError
 from scene_pipeline.settings import Settings
+from scene_pipeline.storage.addresses import MEDIA_PATH
+from scene_pipeline.storage.registry import parse_storage_url
+from scene_pipeline.storage.served import FRAMES_PATH
 
 START_SECONDS = 120.0
 """How long everything may take to answer; a loaded machine needs some 20."""
 _POLL_SECONDS = 0.2
 
 
-def announce(terminal: Terminal, settings: Settings, database: str, frames_url: str | None) -> None:
-    """Say where everything answers."""
+def shown_places(settings: Settings, server_url: str) -> dict[str, str]:
+    """Addresses of what our own server shows with these settings, by what it is.
+
+    Args:
+        settings: Of the server.
+        server_url: Its address.
+    """
+    kind = parse_storage_url(settings.resolved_storage_url).kind
+    are_frames_open = kind in {"local", "database"} and settings.url_mode != "gateway"
+    places = (
+        {"frames": f"{server_url}{FRAMES_PATH}"}
+        if are_frames_open
+        else {"gateway": f"{server_url}{MEDIA_PATH}"}
+    )
+    if settings.api_token is not None:
+        places["library"] = f"{server_url}{LIBRARY_PATH}/"
+    return places
+
+
+def announce(terminal: Terminal, settings: Settings, database: str, server_url: str | None) -> None:
+    """Say where everything answers; `server_url` is None where no server of ours is needed."""
+    places = {} if server_url is None else shown_places(settings, server_url)
     logs = settings.home_directory / "logs"
     if terminal.is_json:
         terminal.document(
             {
                 "pid": os.getpid(),
                 "dagster_url": dagster_url(settings),
-                "frames_url": frames_url,
+                "frames_url": server_url,
+                "places": places,
                 "storage": storage_in_words(settings),
                 "database": database,
                 "logs": str(logs),
@@ -35,10 +60,9 @@ def announce(terminal: Terminal, settings: Settings, database: str, frames_url: 
         )
         return
     terminal.say("Scene Pipeline is up.", style="bold")
-    fields = {"dagster": dagster_url(settings)}
-    if frames_url is not None:
-        fields["frames"] = f"{frames_url}/frames/"
-    fields |= {
+    fields = {
+        "dagster": dagster_url(settings),
+        **places,
         "storage": storage_in_words(settings),
         "database": database,
         "logs": shown_path(logs),
@@ -66,19 +90,19 @@ def tell_running(terminal: Terminal, settings: Settings) -> int:
             code="up_in_motion",
             next_action="Run the command again.",
         )
+    url = running.frames_url
+    places = {} if url is None else shown_places(settings, url)
     if terminal.is_json:
         terminal.document(
             {
                 "pid": running.pid,
                 "dagster_url": running.dagster_url,
                 "frames_url": running.frames_url,
+                "places": places,
                 "was_running": True,
             }
         )
         return 0
     terminal.say("Scene Pipeline is up already.", style="bold")
-    fields = {"dagster": running.dagster_url}
-    if running.frames_url is not None:
-        fields["frames"] = f"{running.frames_url}/frames/"
-    show_fields(terminal, fields)
+    show_fields(terminal, {"dagster": running.dagster_url, **places})
     return 0

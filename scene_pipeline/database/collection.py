@@ -24,6 +24,11 @@ _LEFTOVER: LiteralString = (
 )
 
 
+_IN_ORDER: LiteralString = 'ORDER BY o.key COLLATE "C" FOR UPDATE'
+"""Whoever tries one key after the other, the shorter first (`pipeline.keeping.frame_keys`), holds
+the one while it waits for the next: in any other order the two could wait for each other."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leftover:
     """An object to remove."""
@@ -68,9 +73,12 @@ async def mark_leftovers(conn: Connection, grace: timedelta, limit: int) -> Amou
         What was marked; fewer than `limit` objects when there are no more.
     """
     cursor = await conn.execute(
-        "WITH marked AS (UPDATE storage_objects o SET state = 'deleting' WHERE o.key IN ("
-        f"   SELECT o.key FROM storage_objects o WHERE {_LEFTOVER}"
-        "    ORDER BY o.created_at LIMIT %(limit)s)"
+        "WITH oldest AS (SELECT o.key FROM storage_objects o"
+        f"  WHERE {_LEFTOVER} ORDER BY o.created_at LIMIT %(limit)s),"
+        " locked AS MATERIALIZED (SELECT o.key FROM storage_objects o"
+        f"  WHERE o.key IN (SELECT key FROM oldest) {_IN_ORDER}),"
+        " marked AS (UPDATE storage_objects o SET state = 'deleting'"
+        "  WHERE o.key IN (SELECT key FROM locked)"
         # Asked again of the row as it is once it is locked.
         f" AND {_LEFTOVER} RETURNING o.size_bytes)"
         " SELECT count(*) AS objects, coalesce(sum(size_bytes), 0)::bigint AS size_bytes"
@@ -94,7 +102,10 @@ async def marked_leftovers(conn: Connection, after_key: str, limit: int) -> list
 async def mark_deleted(conn: Connection, keys: Sequence[str]) -> None:
     """Say that the bytes of marked objects are gone; the rows stay, so that keys stay used up."""
     await conn.execute(
-        "UPDATE storage_objects SET state = 'deleted' WHERE key = ANY(%s) AND state = 'deleting'",
+        "WITH locked AS MATERIALIZED (SELECT o.key FROM storage_objects o"
+        f"  WHERE o.key = ANY(%s) {_IN_ORDER})"
+        " UPDATE storage_objects SET state = 'deleted'"
+        " WHERE key IN (SELECT key FROM locked) AND state = 'deleting'",
         (list(keys),),
     )
 

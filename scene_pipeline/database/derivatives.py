@@ -5,10 +5,12 @@ schema takes that reference away in the same transaction.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from scene_pipeline.database.objects import OF_NO_DRILL, add_reference, collected
 from scene_pipeline.database.rows import Connection
+from scene_pipeline.scenes.identity import DERIVED_PREFIX
 
 DerivativeForm = Literal["thumbnail", "webp"]
 
@@ -19,6 +21,8 @@ class SourceObject:
 
     content_type: str
     sha256: str
+    stored_at: datetime
+    """When it was registered, or last let go of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +51,26 @@ async def derivative_key(conn: Connection, source_key: str, form: DerivativeForm
 async def source_object(conn: Connection, key: str) -> SourceObject | None:
     """A stored object by its key; None where there is none, the collector has it, or a drill."""
     cursor = await conn.execute(
-        "SELECT o.content_type, o.sha256 FROM storage_objects o"
+        "SELECT o.content_type, o.sha256, o.created_at AS stored_at FROM storage_objects o"
         f" WHERE o.key = %s AND o.state = 'present' AND {OF_NO_DRILL}",
         (key,),
     )
     row = await cursor.fetchone()
     return SourceObject(**row) if row else None
+
+
+async def shared_key(conn: Connection, sha256: str, content_type: str) -> str | None:
+    """The key of a derivative with these bytes, whatever it was made of; None where there is none.
+
+    It may be collected before a reference is counted: `record_derivative` tells.
+    """
+    cursor = await conn.execute(
+        "SELECT key FROM storage_objects WHERE sha256 = %s AND state = 'present'"
+        " AND content_type = %s AND starts_with(key, %s) ORDER BY refcount DESC, key LIMIT 1",
+        (sha256, content_type, f"{DERIVED_PREFIX}/"),
+    )
+    row = await cursor.fetchone()
+    return str(row["key"]) if row else None
 
 
 async def record_derivative(conn: Connection, made: DerivativeRow) -> str:

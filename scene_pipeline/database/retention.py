@@ -27,7 +27,7 @@ MAX_KEEP_DAYS = 100_000
 """About 270 years; whatever another program writes into a project's row, no date goes beyond it."""
 
 _NAMED_IN_DOCUMENT = (
-    r"projects/[0-9a-f-]{36}/scenes/[A-Za-z0-9_-]+\.[a-z]+|assets/derived/d_[0-9a-f]+\.[a-z]+"
+    r"projects/[0-9a-f-]{36}/scenes/[A-Za-z0-9_-]+\.[a-z]+|assets/derived/d_[0-9A-Za-z_]+\.[a-z]+"
     r"|frm_[0-9a-f]{32}"
 )
 """How the key of a frame, or of another form of one, stands within any URL, whatever comes before

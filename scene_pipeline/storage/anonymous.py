@@ -49,6 +49,15 @@ class AnonymousReader:
             return body if status < 300 else f"it answers with status {status}"
         return answer
 
+    def status(self, url: str) -> int | str:
+        """The status with which an address answers, or in words why it does not.
+
+        Args:
+            url: Of the store; nobody is followed elsewhere.
+        """
+        answer = self._ask(Request(url), 0)  # noqa: S310 (http and https handlers only)
+        return answer[0] if isinstance(answer, tuple) else answer
+
     def submit(self, url: str, fields: Mapping[str, str], data: bytes) -> int | None:
         """Send a form with a file, as presigned uploads are made; None where nobody answers.
 

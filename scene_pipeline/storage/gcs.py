@@ -1,16 +1,16 @@
 """Objects in a bucket of Google Cloud Storage.
 
-Belongs here: what is asked of the bucket, and in which order. Does not belong here: how bytes are
-sent (`storage.gcs_sending`) and once only (`storage.create_once`), what is signed
-(`storage.gcs_signing`), how the client is built (`storage.gcs_client`) and what its errors mean
-(`storage.gcs_errors`).
+Belongs here: what is asked of the bucket, and in which order. Does not belong here: addresses
+(`storage.buckets`), how bytes are sent (`storage.gcs_sending`) and once only
+(`storage.create_once`), what is signed (`storage.gcs_signing`), how the client is built
+(`storage.gcs_client`) and what its errors mean (`storage.gcs_errors`).
 
 Google compares the digests of what it receives, so an object is looked at afterwards by its
 description alone.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -20,13 +20,10 @@ from scene_pipeline.errors import StorageError
 from scene_pipeline.storage.addresses import BucketAddresses
 from scene_pipeline.storage.base import (
     IMMUTABLE_CACHE_CONTROL,
-    SIGNED_URL_SECONDS,
-    UPLOAD_SECONDS,
     PermanentMode,
-    PresignedUpload,
     StoredObject,
-    UrlMode,
 )
+from scene_pipeline.storage.buckets import BucketStore, slashed
 from scene_pipeline.storage.create_once import CreateOnly, create_once
 from scene_pipeline.storage.gcs_client import TIMEOUT, GcsAccess
 from scene_pipeline.storage.gcs_errors import explained
@@ -53,7 +50,7 @@ _PIECE_BYTES = 4 * 1024 * 1024
 """What one request of `open` asks for, and what it holds in memory."""
 
 
-class GcsStore:
+class GcsStore(BucketStore):
     """Objects in a bucket.
 
     Args:
@@ -77,40 +74,22 @@ class GcsStore:
         permanent: PermanentMode | None = None,
         cache_control: str = IMMUTABLE_CACHE_CONTROL,
     ) -> None:
-        self._access = access
-        self._bucket = bucket
-        self._objects = access.client.bucket(bucket)
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._addresses = BucketAddresses(
+        addresses = BucketAddresses(
             public=f"{access.endpoint_url}/{bucket}",
-            prefix=self._prefix,
+            prefix=slashed(prefix),
             cdn=public_base_url.rstrip("/") if public_base_url else None,
             server=server_url,
             mode=permanent,
         )
+        super().__init__(bucket, addresses, GcsSigner(access, bucket, addresses.prefix))
+        self._access = access
+        self._objects = access.client.bucket(bucket)
         self._sender = GcsSender(access, bucket, self._prefix, cache_control)
-        self._signer = GcsSigner(access, bucket, self._prefix)
-
-    @property
-    def bucket(self) -> str:
-        """The bucket's name."""
-        return self._bucket
-
-    @property
-    def prefix(self) -> str:
-        """What stands before every key: "" or a text that ends with a slash."""
-        return self._prefix
-
-    @property
-    def permanent_mode(self) -> PermanentMode:
-        """What goes into documents."""
-        return self._addresses.permanent_mode
 
     @property
     def description(self) -> str:
         """See `ObjectStore.description`."""
-        where = f"{self._bucket}/{self._prefix}".rstrip("/")
-        return f"GCS bucket {where} at {self._access.endpoint_url}"
+        return f"GCS bucket {self.place} at {self._access.endpoint_url}"
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str) -> StoredObject:
         """See `ObjectStore.put`."""
@@ -172,35 +151,6 @@ class GcsStore:
                 timeout=TIMEOUT,
             ):
                 yield _facts(blob.name.removeprefix(self._prefix), blob)
-
-    def url(self, key: str, mode: UrlMode | None = None) -> str:
-        """See `ObjectStore.url`; "signed" lasts an hour, the others as long as the object."""
-        return self.urls((key,), mode)[key]
-
-    def urls(
-        self,
-        keys: Iterable[str],
-        mode: UrlMode | None = None,
-        *,
-        expires_seconds: int = SIGNED_URL_SECONDS,
-    ) -> dict[str, str]:
-        """See `ObjectStore.urls`; signed ones need a service account's key."""
-        if mode == "signed":
-            return self._signer.urls(keys, expires_seconds)
-        return {key: self._addresses.permanent(key, mode) for key in keys}
-
-    def presign_upload(
-        self,
-        key: str,
-        *,
-        content_type: str,
-        max_bytes: int,
-        expires_seconds: int = UPLOAD_SECONDS,
-    ) -> PresignedUpload:
-        """See `ObjectStore.presign_upload`; needs a service account's key."""
-        return self._signer.upload(
-            key, content_type=content_type, max_bytes=max_bytes, expires_seconds=expires_seconds
-        )
 
     def close(self) -> None:
         """See `ObjectStore.close`."""

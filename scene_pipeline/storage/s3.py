@@ -1,16 +1,16 @@
 """Objects in an S3 bucket, at AWS or any server that speaks its protocol.
 
-Belongs here: what is asked of the bucket, and in which order. Does not belong here: how bytes are
-read (`storage.s3_reading`), sent (`storage.s3_sending`) and once only (`storage.create_once`), what
-is signed (`storage.s3_signing`), how the client is built (`storage.s3_client`) and what its errors
-mean (`storage.s3_errors`).
+Belongs here: what is asked of the bucket, and in which order. Does not belong here: addresses
+(`storage.buckets`), how bytes are read (`storage.s3_reading`), sent (`storage.s3_sending`) and once
+only (`storage.create_once`), what is signed (`storage.s3_signing`), how the client is built
+(`storage.s3_client`) and what its errors mean (`storage.s3_errors`).
 
 Up to 25 MB an object is read back by a GET after it was written: as many requests as a HEAD, proof
 of the bytes instead of their description, and at AWS's prices under a hundredth of a cent for a
 frame that cost more to make.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,13 +21,10 @@ from scene_pipeline.storage.addresses import BucketAddresses
 from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.base import (
     IMMUTABLE_CACHE_CONTROL,
-    SIGNED_URL_SECONDS,
-    UPLOAD_SECONDS,
     PermanentMode,
-    PresignedUpload,
     StoredObject,
-    UrlMode,
 )
+from scene_pipeline.storage.buckets import BucketStore, slashed
 from scene_pipeline.storage.create_once import CreateOnly, create_once
 from scene_pipeline.storage.files import pieces_of
 from scene_pipeline.storage.keys import (
@@ -51,7 +48,7 @@ READ_BACK_BYTES = 25 * 1024 * 1024
 Verification = Literal["read", "head"]
 
 
-class S3Store:
+class S3Store(BucketStore):
     """Objects in a bucket.
 
     Args:
@@ -83,38 +80,26 @@ class S3Store:
         verification: Verification = "read",
         reader: AnonymousReader | None = None,
     ) -> None:
-        self._client = client
-        self._bucket = bucket
-        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._endpoint_url = client.meta.endpoint_url
-        self._read_back_bytes = READ_BACK_BYTES if verification == "read" else -1
-        self._addresses = BucketAddresses(
-            public=_bucket_url(self._endpoint_url, bucket),
-            prefix=self._prefix,
+        addresses = BucketAddresses(
+            public=_bucket_url(client.meta.endpoint_url, bucket),
+            prefix=slashed(prefix),
             cdn=public_base_url.rstrip("/") if public_base_url else None,
             server=server_url,
             mode=permanent,
         )
+        self._signer = S3Signer(client, bucket, addresses.prefix, acl=acl, reader=reader)
+        super().__init__(bucket, addresses, self._signer)
+        self._client = client
+        self._endpoint_url = client.meta.endpoint_url
+        self._read_back_bytes = READ_BACK_BYTES if verification == "read" else -1
         headers = {"CacheControl": cache_control, **({"ACL": acl} if acl else {})}
         self._reader = S3Reader(client, bucket, self._prefix)
         self._sender = S3Sender(client, bucket, self._prefix, headers)
-        self._signer = S3Signer(client, bucket, self._prefix, acl=acl, reader=reader)
-
-    @property
-    def bucket(self) -> str:
-        """The bucket's name."""
-        return self._bucket
-
-    @property
-    def prefix(self) -> str:
-        """What stands before every key: "" or a text that ends with a slash."""
-        return self._prefix
 
     @property
     def description(self) -> str:
         """See `ObjectStore.description`."""
-        where = f"{self._bucket}/{self._prefix}".rstrip("/")
-        return f"S3 bucket {where} at {self._endpoint_url}"
+        return f"S3 bucket {self.place} at {self._endpoint_url}"
 
     def put(self, key: str, data: bytes, *, content_type: str, sha256: str) -> StoredObject:
         """See `ObjectStore.put`."""
@@ -184,43 +169,9 @@ class S3Store:
         """
         return self._reader.list(check_prefix(prefix))
 
-    def url(self, key: str, mode: UrlMode | None = None) -> str:
-        """See `ObjectStore.url`; "signed" lasts an hour, the others as long as the object."""
-        return self.urls((key,), mode)[key]
-
-    def urls(
-        self,
-        keys: Iterable[str],
-        mode: UrlMode | None = None,
-        *,
-        expires_seconds: int = SIGNED_URL_SECONDS,
-    ) -> dict[str, str]:
-        """See `ObjectStore.urls`."""
-        if mode == "signed":
-            return self._signer.urls(keys, expires_seconds)
-        return {key: self._addresses.permanent(key, mode) for key in keys}
-
-    def presign_upload(
-        self,
-        key: str,
-        *,
-        content_type: str,
-        max_bytes: int,
-        expires_seconds: int = UPLOAD_SECONDS,
-    ) -> PresignedUpload:
-        """See `ObjectStore.presign_upload`; the first one asks a foreign server what it takes."""
-        return self._signer.upload(
-            key, content_type=content_type, max_bytes=max_bytes, expires_seconds=expires_seconds
-        )
-
     def close(self) -> None:
         """See `ObjectStore.close`."""
         self._client.close()
-
-    @property
-    def permanent_mode(self) -> PermanentMode:
-        """What goes into documents."""
-        return self._addresses.permanent_mode
 
     def create_only(self) -> CreateOnly:
         """What the server makes of a create-only PUT; asked once, by one small object.

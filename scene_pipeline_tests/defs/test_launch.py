@@ -86,14 +86,14 @@ def test_failed_scenes_are_outcomes_and_no_error(
 def test_what_stops_everything_is_raised_as_itself(
     instance: dg.DagsterInstance, runtime: PipelineRuntime
 ) -> None:
-    settings = runtime.settings.model_copy(update={"storage_url": "gs://bucket"})
+    settings = runtime.settings.model_copy(update={"storage_url": "nowhere://bucket"})
 
     with pytest.raises(ConfigurationError) as caught:
         launch_frames(
             instance, replace(runtime, settings=settings), "film", ["scene_1"], mode="ensure"
         )
 
-    assert caught.value.error_code == "storage_not_available"
+    assert caught.value.error_code == "storage_url_invalid"
 
     [run] = instance.get_runs()
     assert run.status is dg.DagsterRunStatus.FAILURE

@@ -2,7 +2,9 @@
 
 import signal
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -58,6 +60,7 @@ def test_addresses_and_files_get_a_result_each(
 
     added = cli("assets", "add", *addresses, file, "--project", "cast", "--tag", "Cast", "--json")
     listed = cli("assets", "imports", "--project", "cast", "--json")
+    in_tokyo = cli("assets", "imports", "--project", "cast", env={"TZ": "Asia/Tokyo"})
 
     assert added.code == 1, added.err
     found = {one["source"].rpartition("/")[2]: one for one in added.document["assets"]}
@@ -75,6 +78,8 @@ def test_addresses_and_files_get_a_result_each(
         "gone.png": "failed",
         "villain.jpg": "done",
     }
+    asked = datetime.fromisoformat(imports["hero.png"]["asked_at"])
+    assert f"{asked.astimezone(ZoneInfo('Asia/Tokyo')):%Y-%m-%d %H:%M}" in in_tokyo.out
     assert imports["hero.png"]["asset_id"] == found["hero.png"]["asset_id"]
     assert "top-secret" not in added.out + added.err + listed.out
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.films import film
+from scene_pipeline_tests.reference_films import picture_site
 from scene_pipeline_tests.standins.pictures import scene_file
 
 OFFLINE = {"SCENE_PIPELINE_PROVIDER": "offline"}
@@ -105,3 +106,30 @@ def test_a_picture_that_is_not_there_is_told_by_plan_and_run(
     assert error["code"] == "reference_missing"
     assert missing in error["message"]
     assert "assets add" in error["next_action"]
+
+
+def test_a_dry_run_asks_about_pictures_as_plan_does(cli: CommandLine, database_url: str) -> None:
+    """The picture goes after the document was looked at, and nothing was run since."""
+    with picture_site() as site:
+        cli.variables = {
+            "DATABASE_URL": database_url,
+            **OFFLINE,
+            "ASSET_HOST_ALLOWLIST": site.host,
+            "SCENE_PIPELINE_TRUSTED_PRIVATE_HOSTS": site.host,
+            "SCENE_PIPELINE_REFERENCE_CHECK_SECONDS": "0",
+        }
+        picture = site.put("/hero.png", scene_file("PNG"))
+        file = cli.write("dry.json", film(["The hero"], key="dry", references=[picture]))
+        assert cli("import", file).code == 0
+        before = cli("run", "dry", "--dry-run", "--json")
+        site.files.clear()
+        dry, words = cli("run", "dry", "--dry-run", "--json"), cli("run", "dry", "--dry-run")
+        plan = cli("plan", "dry", "--json")
+
+    assert (before.code, before.scenes["scene_1"]["action"]) == (0, "generate")
+    assert (dry.code, words.code) == (1, 1)
+    assert dry.scenes["scene_1"]["action"] == "blocked"
+    assert plan.scenes["scene_1"]["by_itself"]["action"] == "blocked"
+    assert dry.scenes["scene_1"]["error"] == plan.scenes["scene_1"]["error"]
+    assert dry.scenes["scene_1"]["error"]["code"] == "reference_missing"
+    assert "1 scene: 1 blocked" in words.out

@@ -138,8 +138,8 @@ MUTATIONS = (
     ),
     Mutation(
         "create-only put to S3",
-        "storage/s3.py",
-        (('            headers["IfNoneMatch"] = "*"', "            pass"),),
+        "storage/s3_sending.py",
+        (('return {"IfNoneMatch": "*"} if is_conditional else {}', "return {}"),),
         (
             "contract/test_storage_s3_faults.py::test_a_put_carries_digest_type_and_cache_header_and"
             "_no_acl",

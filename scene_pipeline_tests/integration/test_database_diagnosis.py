@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from scene_pipeline.database.diagnosis import diagnose_database
+from scene_pipeline.database.migrations.runner import HEAD_REVISION
 from scene_pipeline.database.session import check_server
 from scene_pipeline.errors import DatabaseError
 from scene_pipeline.findings import Finding
@@ -31,7 +32,7 @@ def test_a_healthy_server_of_the_users_has_nothing_to_cure(database_url: str) ->
         "database server", "database schema", "database locks", "Dagster's database",
     ]  # fmt: skip
     assert all(found.is_ok and found.cure is None for found in findings.values())
-    assert findings["database schema"].detail == "Schema 0002, the newest."
+    assert findings["database schema"].detail == f"Schema {HEAD_REVISION}, the newest."
     password = urlsplit(database_url).password
     assert not password or password not in repr(findings)
 

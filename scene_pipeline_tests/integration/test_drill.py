@@ -30,6 +30,7 @@ from scene_pipeline.storage.base import ObjectStore, StoredObject
 from scene_pipeline.storage.memory import MemoryStore
 from scene_pipeline.storage.registry import build_store
 from scene_pipeline_tests.films import Studio, film
+from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
 
 QUICK = choose(["content_policy"])
@@ -191,11 +192,18 @@ def test_a_kept_drill_is_seen_by_nobody_until_it_is_cleaned(
     assert not any(rows[table] for table in REMOVED_TABLES)
 
 
+def is_claimable(database_url: str, key: str) -> bool:
+    with claim_scratch(database_url, key) as is_ours:
+        return is_ours
+
+
 def test_cleaning_leaves_a_drill_that_is_still_running_alone(
     kept: tuple[Settings, ObjectStore, str], database_url: str
 ) -> None:
     _, store, key = kept
 
+    # The server notices the end of the drill's own connection a moment after it.
+    wait_until(lambda: is_claimable(database_url, key))
     with claim_scratch(database_url, key) as is_ours:
         during = cleaned(database_url, store)
     after = cleaned(database_url, store)

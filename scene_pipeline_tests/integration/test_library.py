@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ import pytest
 
 from scene_pipeline.database.assets import AssetRow, get_asset
 from scene_pipeline.database.rows import Connection
-from scene_pipeline.errors import NotFoundError, SceneError, UsageError
+from scene_pipeline.errors import NotFoundError, SceneError, StorageError, UsageError
 from scene_pipeline.pipeline.failpoints import ASSET_FAILPOINTS
 from scene_pipeline.pipeline.library.adding import AddedAsset, add_file
 from scene_pipeline.pipeline.library.deriving import derivative_url
@@ -20,6 +21,7 @@ from scene_pipeline.pipeline.library.removing import remove_asset
 from scene_pipeline.pipeline.library.searching import LibraryPage, LibraryQuery, search
 from scene_pipeline.pipeline.library.tagging import change_tags
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.scenes.identity import KEY_DIGITS, MAX_KEY_DIGITS, derived_asset_key
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.libraries import Library, details
 from scene_pipeline_tests.standins.pictures import draw_scene, encode, scene_file
@@ -451,6 +453,91 @@ def test_forms_of_a_frame_are_made_when_asked_for_and_once(library: Library) -> 
     library.sweep()
     assert key in library.stored_files()
     assert made["storage_key"] in library.stored_files()
+
+
+def test_a_form_that_the_store_has_lost_is_made_again_when_asked_for(library: Library) -> None:
+    added = library.add(library.file())
+    key = str(row_of(library, added.asset_id).storage_key)
+    before = derived_keys(library)
+    (library.studio.settings.home_directory / "frames" / before[0]).unlink()
+
+    url = library.studio.do(lambda services: derivative_url(services, key, "thumbnail"))
+
+    assert derived_keys(library) == before
+    assert url.endswith(before[0])
+    library.assert_sound()
+
+
+def test_a_lost_form_of_an_older_program_is_made_again_though_its_bytes_are_others(
+    library: Library,
+) -> None:
+    added = library.add(library.file())
+    key = str(row_of(library, added.asset_id).storage_key)
+    older, [newer] = f"assets/derived/d_{'0' * 32}.webp", derived_keys(library)
+    library.studio.sql(
+        "INSERT INTO storage_objects (key, sha256, size_bytes, content_type, state, refcount)"
+        " VALUES (%s, %s, 1, 'image/webp', 'present', 1)",
+        older,
+        "0" * 64,
+    )
+    library.studio.sql("UPDATE derivatives SET storage_key = %s WHERE form = 'thumbnail'", older)
+    library.studio.sql("UPDATE storage_objects SET refcount = 0 WHERE key = %s", newer)
+
+    url = library.studio.do(lambda services: derivative_url(services, key, "thumbnail"))
+
+    assert derived_keys(library) == [newer]
+    assert url.endswith(newer)
+    assert library.objects()[older] == ("present", 0)  # the collector's
+
+
+def test_a_form_that_nobody_can_make_again_is_told(library: Library) -> None:
+    added = library.add(library.file())
+    key = str(row_of(library, added.asset_id).storage_key)
+    for lost in (key, *derived_keys(library)):
+        (library.studio.settings.home_directory / "frames" / lost).unlink()
+
+    with pytest.raises(StorageError) as told:
+        library.studio.do(lambda services: derivative_url(services, key, "thumbnail"))
+
+    assert told.value.error_code == "object_missing"
+    assert derived_keys(library) != []
+
+
+def test_the_same_picture_can_come_and_go_for_ever(library: Library) -> None:
+    """Each key is used once: those of earlier rounds are used up, with however many digits."""
+    added = library.add(library.file())
+    [used] = library.studio.sql(
+        "SELECT o.sha256, o.content_type FROM storage_objects o JOIN derivatives d"
+        " ON d.storage_key = o.key WHERE form = 'thumbnail'"
+    )
+    library.connected(remove_asset, added.asset_id)
+    library.sweep()
+    library.sweep()
+    earlier = datetime(2026, 1, 1, tzinfo=UTC)
+    for digits in range(KEY_DIGITS, MAX_KEY_DIGITS + 1):
+        for old in (
+            derived_asset_key(used["sha256"], "webp", earlier, digits=digits),
+            f"assets/derived/d_{used['sha256'][:digits]}.webp",
+        ):
+            library.studio.sql(
+                "INSERT INTO storage_objects (key, sha256, size_bytes, content_type, state)"
+                " VALUES (%s, %s, 1, %s, 'deleted')",
+                old,
+                used["sha256"],
+                used["content_type"],
+            )
+    library.asked_at += timedelta(days=1)
+
+    again = library.add(library.file())
+
+    assert again.notes == ()
+    assert len(derived_keys(library)) == 1
+    library.assert_sound()
+
+
+def derived_keys(library: Library) -> list[str]:
+    rows = library.studio.sql("SELECT storage_key FROM derivatives WHERE form = 'thumbnail'")
+    return [row["storage_key"] for row in rows]
 
 
 def test_what_is_webp_already_is_its_own_webp(library: Library) -> None:

@@ -5,6 +5,8 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from scene_pipeline.pipeline.orders import StageDone
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest, ReferenceLimits
+from scene_pipeline.providers.registry import reference_limits
 from scene_pipeline.scenes.document import read_document
 from scene_pipeline_tests.films import Studio, assert_invariants
 from scene_pipeline_tests.reference_films import (
@@ -37,6 +40,10 @@ from scene_pipeline_tests.reference_films import (
 )
 from scene_pipeline_tests.standins.pictures import animated, scene_file
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
+
+TAKES_NONE, ALSO_NONE, TAKES_SOME = (
+    "fal-ai/flux/schnell", "fal-ai/flux/dev", "fal-ai/flux-2/edit"
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -252,6 +259,65 @@ def test_what_cannot_be_sent_blocks_its_scene_and_costs_nothing(
     assert run.outcomes["one"].failure.next_action
     assert states(made) == {"one": "blocked", "two": "current"}
     assert len(provider.accepted) == 1
+
+
+def test_a_picture_that_is_gone_is_gone_however_often_it_is_asked_about(
+    made: Studio, site: PictureSite
+) -> None:
+    made.bring(film({"one": [site.put("/hero.png", HERO)]}))
+    assert reasons(made, asks_servers=True) == {"one": "no frame yet"}
+    site.files.clear()
+
+    told = [reasons(made, asks_servers=True)["one"] for _ in range(3)]
+
+    assert [reason.partition(":")[0] for reason in told] == ["blocked"] * 3
+
+
+def test_a_scene_that_a_fallback_takes_over_is_told_as_its_run_makes_it(
+    provider: ScriptedProvider, made: Studio, site: PictureSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first model takes no pictures, nor does the first fallback; the second one does."""
+    monkeypatch.setattr(provider, "reference_limits", partial(reference_limits, "fal"))
+    studio = replace(made, settings=made.settings.model_copy(update={"model": TAKES_NONE}))
+    picture = site.put("/hero.png", HERO)
+    studio.bring(film({"one": [picture]}))
+    listed = [("replicate", "no/key"), ("fal", ALSO_NONE), ("fal", TAKES_SOME)]
+    entries = json.dumps([{"provider": name, "model": model} for name, model in listed])
+
+    alone = plan(studio, asks_servers=True).scenes[0].scene
+    studio.sql("UPDATE projects SET fallbacks = %s::jsonb", entries)
+    told = plan(studio).scenes[0].scene
+    run = studio.run()
+
+    assert alone.blocked is not None
+    assert alone.blocked.code == "references_unsupported"
+    assert told.blocked is None
+    assert told.decision.action == "generate"
+    assert f"Fallback 3 of 3 is asked: {TAKES_SOME} at fal." in told.decision.reason
+    assert told.next_estimate is not None
+    assert told.next_estimate != told.estimate
+    assert run.statuses == {"one": "generated"}
+    assert run.outcomes["one"].failure is not None
+    assert f"made by fallback 3 of 3: {TAKES_SOME}" in run.outcomes["one"].failure.message
+
+
+def test_what_a_fallback_cannot_be_sent_either_stays_blocked(
+    provider: ScriptedProvider, made: Studio, site: PictureSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "reference_limits", partial(reference_limits, "fal"))
+    studio = replace(made, settings=made.settings.model_copy(update={"model": TAKES_NONE}))
+    studio.bring(film({"one": [f"http://{site.host}/gone.png"]}))
+    entries = json.dumps([{"provider": "fal", "model": TAKES_SOME}])
+    studio.sql("UPDATE projects SET fallbacks = %s::jsonb", entries)
+
+    told = plan(studio, asks_servers=True).scenes[0].scene
+    run = studio.run()
+
+    assert told.blocked is not None
+    assert told.blocked.code == "reference_missing"
+    assert run.statuses == {"one": "blocked"}
+    assert run.outcomes["one"].failure is not None
+    assert run.outcomes["one"].failure.code == "reference_missing"
 
 
 def test_a_scene_whose_picture_was_missing_is_taken_up_once_it_is_there(

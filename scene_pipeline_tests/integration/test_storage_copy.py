@@ -21,8 +21,11 @@ from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.pipeline.upkeep.storage_copy import GIVE_UP_AFTER, TURN, copy_storage
 from scene_pipeline.pipeline.upkeep.storage_copy_report import CopyReport, CopyTarget
 from scene_pipeline.settings import Settings
+from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.base import ObjectStore, StoredObject
+from scene_pipeline.storage.bucket_diagnosis import public_read_policy
 from scene_pipeline.storage.registry import build_store, store_identity
+from scene_pipeline.storage.s3_client import build_s3_client
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_retention import until_somebody_waits
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
@@ -52,14 +55,17 @@ def target_of(
     store: ObjectStore | None = None,
     *,
     is_switched: bool = True,
+    is_asked: bool = False,
 ) -> CopyTarget:
-    """A target whose server already shows it, unless said otherwise."""
+    """A target whose server already shows it, and whose addresses are trusted, unless said
+    otherwise."""
     identity = store_identity(settings)
     return CopyTarget(
         store or build_store(settings, database_url=studio.database_url),
         identity,
         "https://nobody" if is_switched else settings.public_url,
         identity == store_identity(studio.settings),
+        AnonymousReader(settings) if is_asked else None,
     )
 
 
@@ -72,6 +78,7 @@ def copy(
     tell: Callable[[object], None] | None = None,
     verify: bool = False,
     is_switched: bool = True,
+    is_asked: bool = False,
 ) -> CopyReport:
     async def at_once(_seconds: float) -> None:
         await asyncio.sleep(0)
@@ -79,7 +86,7 @@ def copy(
     async def work(services: Services) -> CopyReport:
         services.sleep = at_once
         services.store = source(services.store)
-        target = target_of(settings, studio, store, is_switched=is_switched)
+        target = target_of(settings, studio, store, is_switched=is_switched, is_asked=is_asked)
         return await copy_storage(services, target, verify=verify, tell=tell)
 
     return studio.do(work)
@@ -196,6 +203,96 @@ def test_a_library_moves_to_a_bucket_and_back(library: Studio, seaweedfs: Seawee
     assert (back.sent.objects, back.found.objects) == (0, 6)  # the old store was left as it was
     assert tables(library) == before
     assert_invariants(library)
+
+
+@pytest.fixture
+def private(
+    library: Studio, seaweedfs: SeaweedFS
+) -> Iterator[tuple[Settings, Callable[..., None]]]:
+    """A bucket of one's own that nobody may read, and what opens parts of it."""
+    name = f"private-{uuid4().hex[:8]}"
+    home = library.settings.home_directory
+    settings = seaweedfs.settings(home, storage_url=f"s3://{name}/films")
+    client = build_s3_client(settings)
+    client.create_bucket(Bucket=name)
+
+    def open_parts(*parts: str) -> None:
+        policy = json.loads(public_read_policy(name, "films/"))
+        [statement] = policy["Statement"]
+        statement["Resource"] = [f"arn:aws:s3:::{name}/films/{part}/*" for part in parts]
+        client.put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
+
+    yield settings, open_parts
+    client.close()
+
+
+def test_addresses_that_readers_cannot_read_are_not_written(
+    library: Studio, private: tuple[Settings, Callable[..., None]]
+) -> None:
+    there, open_parts = private
+    before = tables(library)
+
+    closed = copy(library, there, is_asked=True)
+    open_parts("projects")
+    half_open = copy(library, there, is_asked=True)
+
+    for report, part in ((closed, "projects"), (half_open, "assets")):
+        assert not report.is_complete
+        assert (report.addresses, report.failures) == ("held_back", [])
+        assert report.copied == report.present
+        assert report.unreadable is not None
+        assert report.unreadable.code == "addresses_unreadable"
+        assert f"/films/{part}/" in report.unreadable.message
+        assert "403" in report.unreadable.message
+        assert "s3:GetObject" in report.unreadable.next_action
+        assert "SCENE_PIPELINE_URL_MODE=gateway" in report.unreadable.next_action
+    assert tables(library) == before
+    open_parts("projects", "assets")
+    after = copy(library, there, is_asked=True)
+    assert after.is_complete
+    assert (after.sent.objects, after.moved["scene_images"]) == (0, 4)
+    assert_invariants(library)
+
+
+def test_addresses_may_be_trusted_where_only_others_can_read_them(
+    library: Studio, private: tuple[Settings, Callable[..., None]]
+) -> None:
+    report = copy(library, private[0])
+
+    assert report.is_complete
+    assert report.moved["scene_images"] == 4
+
+
+def test_a_page_in_the_place_of_pictures_holds_addresses_back(
+    library: Studio, private: tuple[Settings, Callable[..., None]]
+) -> None:
+    """A sign-in page, or a cache that shows something else, answers with 200."""
+    there, open_parts = private
+    open_parts("projects", "assets")
+    shows_others = wrapped(build_store(there), open=lambda _key: iter([b"what was copied"]))
+
+    report = copy(library, there, store=shows_others, is_asked=True)
+
+    assert report.addresses == "held_back"
+    assert report.unreadable is not None
+    assert "it shows other bytes" in report.unreadable.message
+
+
+def test_addresses_of_our_own_server_are_written_though_it_is_not_up(
+    library: Studio, private: tuple[Settings, Callable[..., None]]
+) -> None:
+    nobody = "http://127.0.0.1:9"
+    gateway = private[0].model_copy(update={"url_mode": "gateway", "public_url": nobody})
+    moved = library.settings.model_copy(update={"public_url": nobody})
+
+    report = copy(library, gateway, is_switched=False, is_asked=True)
+    back = copy(library, moved, is_switched=False, is_asked=True)
+
+    for done in (report, back):
+        assert done.is_complete
+        assert done.addresses == "corrected"
+        assert "no connection" in (done.unseen or "")
+    assert all(url.startswith(nobody) for urls in tables(library).values() for url in urls)
 
 
 def test_a_second_call_sends_nothing_and_changes_nothing(library: Studio, tmp_path: Path) -> None:

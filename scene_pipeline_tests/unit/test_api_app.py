@@ -42,6 +42,9 @@ def test_servers_of_other_objects_or_of_other_rules_are_told_apart(tmp_path: Pat
         settings(tmp_path, s3_bucket="frames"),
         settings(tmp_path, s3_bucket="frames", s3_endpoint_url="https://s3.example"),
         settings(tmp_path, gcs_bucket="frames"),
+        settings(tmp_path, api_token="a token of sixteen"),
+        settings(tmp_path, s3_bucket="frames", api_token="a token of sixteen"),
+        settings(tmp_path, api_token="a token of sixteen", database_url="postgresql://two/db"),
     ]
     assert len({instance_id(given) for given in different}) == len(different)
     assert instance_id(settings(tmp_path)) == instance_id(settings(tmp_path))

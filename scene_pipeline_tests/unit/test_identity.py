@@ -171,8 +171,18 @@ def test_the_time_in_a_storage_key_is_utc() -> None:
     )
 
 
-def test_a_derivative_is_named_for_its_own_content() -> None:
-    assert identity.derived_asset_key(DIGEST, "webp") == f"assets/derived/d_{DIGEST[:32]}.webp"
+def test_a_derivative_is_named_for_its_own_content_and_its_pictures_time() -> None:
+    assert identity.derived_asset_key(DIGEST, "webp", MOMENT) == (
+        "assets/derived/d_20260304T050607Z_0123456789abcdef.webp"
+    )
+    assert identity.derived_asset_key(DIGEST, "webp", MOMENT, digits=17).endswith("f0.webp")
+
+
+def test_the_same_picture_stored_anew_has_other_forms_keys() -> None:
+    later = MOMENT + timedelta(seconds=1)
+    assert identity.derived_asset_key(DIGEST, "webp", MOMENT) != (
+        identity.derived_asset_key(DIGEST, "webp", later)
+    )
 
 
 def test_an_asset_lies_in_the_folder_of_its_kind() -> None:
@@ -257,7 +267,7 @@ def test_more_digits_make_other_keys_for_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        identity.derived_asset_key(DIGEST, "webp"),
+        f"assets/derived/d_{DIGEST[:32]}.webp",
         "projects/x/scenes/a_20261399T000000Z_0123456789abcdef.png",
         "projects/x/scenes/a_20260101T000000Z_0123.png",
         "projects/x/scenes/a_20260101T000000Z_0123456789abcdef.png/b",

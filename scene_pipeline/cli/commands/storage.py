@@ -42,9 +42,17 @@ def copy(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every object back from there and compare.")
     ] = False,
+    trust_addresses: Annotated[
+        bool,
+        typer.Option(
+            "--trust-addresses",
+            help="Write the new addresses although they cannot be read from here.",
+        ),
+    ] = False,
     json: AsJson = False,
 ) -> int:
     """Copy the library to another store, then correct all addresses; goes on where it was."""
-    from scene_pipeline.cli.storage_copy import copy_library  # noqa: PLC0415
+    from scene_pipeline.cli.storage_copy import CopyArguments, copy_library  # noqa: PLC0415
 
-    return copy_library(Terminal(is_json=json), to, to_env, verify=verify)
+    arguments = CopyArguments(to, to_env, verify=verify, trusts_addresses=trust_addresses)
+    return copy_library(Terminal(is_json=json), arguments)

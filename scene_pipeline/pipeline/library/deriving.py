@@ -1,7 +1,8 @@
 """Thumbnails and WebP copies: made when a picture comes in, or when somebody first asks for one.
 
 The original is never touched. A form is made once per stored object, so that a frame and an asset
-with the same bytes share it.
+with the same bytes share it. Whoever asks for one makes the store say whether it is still there: a
+form that was lost is made again, as long as its original is there.
 """
 
 import hashlib
@@ -9,16 +10,16 @@ from typing import get_args
 
 from scene_pipeline.database import derivatives
 from scene_pipeline.database.derivatives import DerivativeForm, DerivativeRow, SourceObject
+from scene_pipeline.database.drift_library import forget_derivative
 from scene_pipeline.errors import SceneError, StorageError, UsageError
 from scene_pipeline.pipeline.library.storing import Payload, store_payload
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.scenes.identity import derived_asset_key
+from scene_pipeline.scenes.identity import KEY_DIGITS, derived_asset_key
 
 FORMS: tuple[DerivativeForm, ...] = get_args(DerivativeForm)
 DERIVABLE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 """Types of pictures that other forms are made of; SVG is no picture until somebody draws it."""
 _WEBP = "image/webp"
-_FIRST_DIGITS = 32
 
 
 async def derivative_url(services: Services, storage_key: str, form: DerivativeForm) -> str:
@@ -43,7 +44,7 @@ async def derivative_key(services: Services, storage_key: str, form: DerivativeF
     async with services.pool.connection() as conn:
         found = await derivatives.derivative_key(conn, storage_key, form)
         source = await derivatives.source_object(conn, storage_key)
-    if found is not None:
+    if found is not None and not await _is_lost(services, found):
         return found
     if source is None:
         raise StorageError(f"{storage_key} is not in the object store.", code="object_missing")
@@ -56,7 +57,17 @@ async def derivative_key(services: Services, storage_key: str, form: DerivativeF
     if form == "webp" and source.content_type == _WEBP:
         return storage_key
     data = await services.call(services.store.read, storage_key)
+    if found is not None:
+        async with services.pool.connection() as conn:
+            await forget_derivative(conn, storage_key, form)
     return await _make(services, storage_key, source, data, form)
+
+
+async def _is_lost(services: Services, key: str) -> bool:
+    try:
+        return await services.call(services.store.head, key) is None
+    except StorageError:
+        return False  # a store that does not answer now has lost nothing
 
 
 async def derive_all(services: Services, storage_key: str, data: bytes) -> tuple[str, ...]:
@@ -94,12 +105,15 @@ async def _make(
         return source_key
     payload = Payload(made.data, made.content_type, len(made.data), digest)
     extension = made.content_type.rpartition("/")[2]
-    key = await store_payload(
-        services,
-        payload,
-        lambda digits: derived_asset_key(digest, extension, digits=digits),
-        _FIRST_DIGITS,
-    )
+    async with services.pool.connection() as conn:
+        shared = await derivatives.shared_key(conn, digest, made.content_type)
+
+    def key_of(digits: int) -> str:
+        if shared is not None and digits == KEY_DIGITS:
+            return shared
+        return derived_asset_key(digest, extension, source.stored_at, digits=digits)
+
+    key = await store_payload(services, payload, key_of, KEY_DIGITS)
     row = DerivativeRow(
         source_key, form, key, made.content_type, made.width, made.height, len(made.data)
     )

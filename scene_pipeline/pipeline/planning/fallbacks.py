@@ -22,6 +22,7 @@ from scene_pipeline.pipeline.planning import chains
 from scene_pipeline.pipeline.planning.failures import is_key_missing, what_came_of
 from scene_pipeline.pipeline.projects.fallbacks import Fallback, read_list
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.providers.base import ReferenceLimits
 from scene_pipeline.providers.registry import build_provider
 from scene_pipeline.settings import Settings
 
@@ -100,16 +101,17 @@ async def check_keys(
     """
     listed = read_list(await read_fallbacks(conn, project_id))
     for name in sorted(providers):
-        problem = _problem_of(settings, name)
+        problem = unusable_provider(settings, name)
         others = {fallback.provider for _, fallback in listed.entries}
         if problem is not None and not (
             is_key_missing(problem.error_code)
-            and any(_problem_of(settings, other) is None for other in others)
+            and any(unusable_provider(settings, other) is None for other in others)
         ):
             raise problem
 
 
-def _problem_of(settings: Settings, provider: str) -> ConfigurationError | None:
+def unusable_provider(settings: Settings, provider: str) -> ConfigurationError | None:
+    """Why a provider cannot be built, as where its key is missing; None where it can."""
     try:
         build_provider(provider, settings).close()
     except ConfigurationError as error:
@@ -128,15 +130,36 @@ def _why_not(services: Services, failed: Generation, fallback: Fallback) -> str 
     limits = provider.reference_limits(fallback.model)
     named = chains.named_references(failed)
     wanted = chains.document_references(failed) if named is None else named
-    if len(wanted) > limits.max_count:
-        taken = limits.max_count or "no"
-        return f"it takes {taken} reference picture{'' if taken == 1 else 's'}"
-    if limits.is_required and not wanted and not failed.reference_images:
-        return "it makes nothing without a reference picture"
     price = services.prices.estimate(
         fallback.provider, fallback.model, failed.width, failed.height
     ).unit_price
     is_priced = provider.capabilities.is_free or price is not None
-    if not is_priced and not services.settings.allow_unknown_price:
-        return "its price is unknown"
-    return None
+    return unfit(
+        limits,
+        len(wanted),
+        has_other_picture=bool(failed.reference_images),
+        is_priced=is_priced or services.settings.allow_unknown_price,
+    )
+
+
+def unfit(
+    limits: ReferenceLimits,
+    named_count: int,
+    *,
+    has_other_picture: bool = False,
+    is_priced: bool,
+) -> str | None:
+    """Why a model cannot stand in for another one, in words; None where it can.
+
+    Args:
+        limits: What it takes.
+        named_count: Reference pictures that are named for the scene.
+        has_other_picture: Whether there is one that nobody named, as of the scene before it.
+        is_priced: Whether its price is known, or need not be.
+    """
+    if named_count > limits.max_count:
+        taken = limits.max_count or "no"
+        return f"it takes {taken} reference picture{'' if taken == 1 else 's'}"
+    if limits.is_required and not named_count and not has_other_picture:
+        return "it makes nothing without a reference picture"
+    return None if is_priced else "its price is unknown"

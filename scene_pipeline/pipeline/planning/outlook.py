@@ -4,7 +4,7 @@ Belongs here: putting together what `plan` and `status` show. Does not belong he
 (`scenes.planning`), launching (the sensors), showing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -85,13 +85,7 @@ async def look_ahead(
         UsageError: There is no such project, or its document cannot be used.
     """
     if asks_servers:
-        await refresh_foreign(
-            lambda: nullcontext(conn),
-            settings,
-            project_key,
-            scene_ids=None,
-            open_eyes=lambda: open_eyes(settings),
-        )
+        await ask_servers(conn, settings, project_key)
     async with conn.transaction(force_rollback=True):
         intent = RunIntent(refresh_stale=await is_refreshed_by_itself(conn, project_key))
         preview = await prepare_run(conn, settings, prices, project_key, intent, is_dry=True)
@@ -111,6 +105,29 @@ async def look_ahead(
             )
             for scene in preview.survey.scenes
         ),
+    )
+
+
+async def ask_servers(
+    conn: Connection,
+    settings: Settings,
+    project_key: str,
+    scene_ids: Sequence[str] | None = None,
+) -> None:
+    """Ask foreign servers about reference pictures, as a run does first; what they say is kept.
+
+    Args:
+        conn: Outside of a transaction.
+        settings: Of this process.
+        project_key: Whose pictures; a project that is not there has none.
+        scene_ids: Only those of these scenes; None for all.
+    """
+    await refresh_foreign(
+        lambda: nullcontext(conn),
+        settings,
+        project_key,
+        scene_ids=scene_ids,
+        open_eyes=lambda: open_eyes(settings),
     )
 
 

@@ -203,7 +203,8 @@ def may_pay(scene: SurveyedScene) -> bool:
 
 def expected_micros(scene: SurveyedScene) -> int:
     """What the run is expected to spend on a scene, in micro-dollars."""
-    return scene.estimate.amount_micros if scene.estimate and may_pay(scene) else 0
+    estimate = scene.next_estimate
+    return estimate.amount_micros if estimate and may_pay(scene) else 0
 
 
 def working_scenes(survey: ProjectSurvey) -> list[SurveyedScene]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from scene_pipeline.database.project_settings import read_fallbacks
 from scene_pipeline.database.projects import (
     get_project,
     load_document,
@@ -25,8 +26,10 @@ from scene_pipeline.database.versions import current_versions, urls_among
 from scene_pipeline.errors import NotFoundError, UsageError
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.orders import Failure, Mode, SceneRef
+from scene_pipeline.pipeline.planning.foreseeing import PictureForesight, Takeover
 from scene_pipeline.pipeline.planning.reuse import find_identical, find_reusable, reusable_of
 from scene_pipeline.pipeline.planning.standing import overridden, standing_of, wishes_of
+from scene_pipeline.pipeline.projects.fallbacks import read_list
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.pipeline.references.refusals import PictureRefusals
 from scene_pipeline.providers.prices import Estimate, PriceTable
@@ -69,6 +72,13 @@ class SurveyedScene:
     blocked: Failure | None = None
     """Why the document's reference pictures keep it from being made, as far as is known now; it is
     planned all the same, and asks again when it is its turn."""
+    takeover: Takeover | None = None
+    """The fallback that is asked since its own model takes no such pictures."""
+
+    @property
+    def next_estimate(self) -> Estimate | None:
+        """What the next run would pay for it: the price of whoever is asked."""
+        return self.takeover.estimate if self.takeover is not None else self.estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,23 +214,13 @@ async def survey_project(
             )
             for scene in surveyed
         ]
-    refusals = PictureRefusals(document)
-    return ProjectSurvey(
-        project, document, tuple(_with_refusal(scene, refusals) for scene in surveyed)
+    foresight = PictureForesight(
+        settings,
+        prices,
+        read_list(await read_fallbacks(conn, project.id)),
+        PictureRefusals(document),
     )
-
-
-def _with_refusal(scene: SurveyedScene, refusals: PictureRefusals) -> SurveyedScene:
-    """Say of a scene that would be paid for why its reference pictures cannot be sent."""
-    decision, request = scene.decision, scene.request
-    is_unsent = decision.action == "resume" and scene.state.open_state == "planned"
-    if request is None or not (decision.action == "generate" or is_unsent):
-        return scene
-    blocked = refusals.of(scene.ref.scene_id, request)
-    if blocked is None:
-        return scene
-    told = replace(decision, reason=f"blocked: {blocked.message}")
-    return replace(scene, decision=told, blocked=blocked)
+    return ProjectSurvey(project, document, tuple(map(foresight.of, surveyed)))
 
 
 def _settle(

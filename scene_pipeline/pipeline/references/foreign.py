@@ -185,7 +185,9 @@ def _named(document: ProjectDocument, scene_ids: Sequence[str] | None) -> list[s
 
 async def _keep(conn: Connection, due: _Due, answers: Mapping[str, KnownPicture]) -> None:
     other = {name: answer for name, answer in answers.items() if answer != due.known[name]}
-    await references.mark_checked(conn, due.project_id, [n for n in answers if n not in other])
+    # What has the problem that it had keeps it: being marked as checked would take it away.
+    sound = [name for name, answer in answers.items() if name not in other and not answer.problem]
+    await references.mark_checked(conn, due.project_id, sound)
     await references.write_pictures(
         conn, due.project_id, {name: (answer, None) for name, answer in other.items()}
     )

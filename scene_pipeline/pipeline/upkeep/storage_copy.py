@@ -1,7 +1,8 @@
 """Moves a library to another store: copies every object, then corrects the addresses.
 
 Belongs here: going through the register, bounds, when to stop. Does not belong here: one object
-(`pipeline.upkeep.storage_copy_objects`), addresses (`pipeline.upkeep.storage_copy_addresses`).
+(`pipeline.upkeep.storage_copy_objects`), whether readers see it
+(`pipeline.upkeep.storage_copy_readers`), addresses (`pipeline.upkeep.storage_copy_addresses`).
 
 One copy at a time. What was brought and seen whole is noted per object, so that a call that was
 interrupted goes on where it was. The store in use is never written to: its addresses go on working.
@@ -26,6 +27,7 @@ from scene_pipeline.pipeline.upkeep.storage_copy_objects import (
     ObjectCopier,
     prepare_work_folder,
 )
+from scene_pipeline.pipeline.upkeep.storage_copy_readers import ReaderCheck
 from scene_pipeline.pipeline.upkeep.storage_copy_report import (
     CopyProgress,
     CopyReport,
@@ -114,6 +116,11 @@ class _Copy:
                 self.report.addresses = "held_back"
                 return
             if number and not tried:
+                return
+            if (
+                not number
+                and not await ReaderCheck(self.services, self.target, self.report).admits()
+            ):
                 return
             failpoint("copy_before_addresses")
             self._say("correcting")

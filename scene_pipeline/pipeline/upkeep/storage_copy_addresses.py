@@ -18,12 +18,12 @@ from scene_pipeline.database.addresses import AddressTable
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.orders import SceneRef
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.upkeep.storage_copy_readers import waits_for_switch
 from scene_pipeline.pipeline.upkeep.storage_copy_report import (
     CopyReport,
     CopyTarget,
     DocumentDrift,
 )
-from scene_pipeline.storage.served import FRAMES_PATH
 
 MAX_DRIFTS = 1000
 _PAGE = 500
@@ -135,11 +135,6 @@ class AddressCorrector:
         """Which of these have another address in the target, and may be given it now."""
         urls = self.target.store.urls([row.key for row in page])
         moves = [(row, urls[row.key]) for row in page if urls[row.key] != row.url]
-        due = [(row, url) for row, url in moves if not self._must_wait(url)]
+        due = [(row, url) for row, url in moves if not waits_for_switch(self.target, url)]
         self.report.waiting_addresses += len(moves) - len(due)
         return due
-
-    def _must_wait(self, url: str) -> bool:
-        """Whether nobody answers at an address until the target is the store in use."""
-        is_shown_by_us = url.startswith(f"{self.target.server_url}{FRAMES_PATH}")
-        return is_shown_by_us and not self.target.is_configured

@@ -9,6 +9,7 @@ from typing import Literal
 
 from scene_pipeline.database.collection import Amount
 from scene_pipeline.pipeline.orders import Failure, SceneRef
+from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.base import ObjectStore
 
 CopySide = Literal["source", "target", "here"]
@@ -19,8 +20,8 @@ CopyStep = Literal["copying", "verifying", "correcting"]
 
 AddressState = Literal["corrected", "held_back", "wait_for_switch"]
 """corrected: rows and documents hold the new store's addresses. held_back: not everything that
-could be copied is there yet. wait_for_switch: the new addresses are our own server's, which shows
-the configured store, so they are written once that is the new one."""
+could be copied is there yet, or readers would not see it. wait_for_switch: the new addresses are
+our own server's, which shows the configured store, so they are written once that is the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class CopyTarget:
     """Of our own server, as the target's settings have it."""
     is_configured: bool
     """Whether it is the store in use: nothing is copied then, only addresses are corrected."""
+    reader: AnonymousReader | None = None
+    """Asks for what was copied, before its addresses are written; None where they are trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,10 @@ class CopyReport:
     moved: Counter[str] = field(default_factory=Counter)
     """Rows whose address was corrected, by table, and "documents": scenes in documents."""
     waiting_addresses: int = 0
+    unreadable: Failure | None = None
+    """Why readers would not see what is in the other store, so that no address was written."""
+    unseen: str | None = None
+    """Why our own server does not show it now, in words; no address is held back for that."""
     drifts: list[DocumentDrift] = field(default_factory=list)
     """At most `storage_copy_addresses.MAX_DRIFTS`."""
     named_elsewhere: list[str] = field(default_factory=list)

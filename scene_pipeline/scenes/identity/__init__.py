@@ -6,6 +6,7 @@ here: who uses them, and hashes of content (`scenes.hashes`).
 
 from scene_pipeline.scenes.identity.library_keys import (
     ASSET_KINDS,
+    DERIVED_PREFIX,
     MEDIA_OF_KIND,
     UPLOADS_PREFIX,
     AssetKind,
@@ -53,6 +54,7 @@ from scene_pipeline.scenes.identity.storage_keys import (
 __all__ = [
     "ASSETS_PREFIX",
     "ASSET_KINDS",
+    "DERIVED_PREFIX",
     "DOCTOR_PREFIX",
     "KEY_DIGITS",
     "MAX_KEY_DIGITS",

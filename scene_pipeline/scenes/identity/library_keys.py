@@ -48,6 +48,8 @@ _FOLDERS: Mapping[AssetKind, str] = MappingProxyType(
         "document": "documents",
     }
 )
+DERIVED_PREFIX = f"{ASSETS_PREFIX}/derived"
+"""Other forms of pictures."""
 UPLOADS_PREFIX = "uploads"
 """What came in by a presigned upload and is not looked at yet; nobody is shown these."""
 
@@ -102,16 +104,24 @@ def asset_storage_key(
     return f"{ASSETS_PREFIX}/{_FOLDERS[kind]}/{name}.{checked_extension(extension)}"
 
 
-def derived_asset_key(sha256: str, extension: str, *, digits: int = 32) -> str:
-    """Build the storage key of what was derived from a picture: `assets/derived/...`.
+def derived_asset_key(
+    sha256: str, extension: str, source_stored_at: datetime, *, digits: int = KEY_DIGITS
+) -> str:
+    """Build the storage key of what was derived from a picture.
 
     Args:
         sha256: Hex digest of the derivative's own bytes.
         extension: Without a dot.
-        digits: Hex digits of the digest that are shown, 16 to 64.
+        source_stored_at: When the picture was stored, so that a retry makes the same key, and the
+            same picture that comes in anew, after everything of it was collected, another one;
+            aware.
+        digits: As for `asset_storage_key`.
+
+    Returns:
+        `assets/derived/d_<YYYYMMDDTHHMMSSZ>_<16 hex digits>.<extension>`; older ones have no time.
     """
-    digest = checked_digest(sha256)[:digits]
-    return f"{ASSETS_PREFIX}/derived/d_{digest}.{checked_extension(extension)}"
+    name = f"d_{key_timestamp(source_stored_at)}_{checked_digest(sha256)[:digits]}"
+    return f"{DERIVED_PREFIX}/{name}.{checked_extension(extension)}"
 
 
 def upload_storage_key(import_id: UUID, extension: str) -> str:
