@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.services import Services, open_services
+from scene_pipeline_tests.films import hurried_sleep
 from scene_pipeline_tests.scene_model import Look
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
 
@@ -51,9 +52,6 @@ class Stage:
 
 @contextmanager
 def open_stage(database_url: str, home: Path) -> Iterator[Stage]:
-    async def sleep(seconds: float) -> None:
-        await asyncio.sleep(min(seconds, 0.005))
-
     with scripted_provider() as provider, asyncio.Runner() as runner:
         settings = provider.settings(
             home,
@@ -68,7 +66,7 @@ def open_stage(database_url: str, home: Path) -> Iterator[Stage]:
         stack = AsyncExitStack()
         opening = open_services(settings, database_url, providers={"fal": provider})
         services = runner.run(stack.enter_async_context(opening))
-        services.sleep = sleep
+        services.sleep = hurried_sleep
         try:
             yield Stage(services, provider, runner)
         finally:

@@ -386,9 +386,14 @@ def test_an_upload_that_fails_while_a_lost_request_is_repeated_leaves_it_in_doub
     hero = add(made, HERO, "hero.png")
     made.bring(film({"one": [f"asset:{hero}"]}))
     settings = made.settings.model_copy(
-        update={"fal_use_upload": True, "on_ambiguous": "pay_again", "ambiguous_wait_minutes": 0}
+        update={
+            "fal_use_upload": True,
+            "on_ambiguous": "pay_again",
+            "ambiguous_wait_minutes": 0,
+            "ambiguous_patience_seconds": 0,
+        }
     )
-    studio = Studio(settings, made.database_url, made.providers)
+    studio = Studio(settings, made.database_url, made.providers, hurries=True)
     provider.set_fault("lost_and_history_down")
     is_broken.set()
     assert studio.run().statuses == {"one": "failed"}, "nothing was sent, nothing is in doubt"
