@@ -24,6 +24,7 @@ def paid_cli(cli: CommandLine, fal: FalStandIn, database_url: str) -> CommandLin
         **fal.environment,
         "DATABASE_URL": database_url,
         "SCENE_PIPELINE_AMBIGUOUS_SETTLE_SECONDS": "0.2",
+        "SCENE_PIPELINE_AMBIGUOUS_PATIENCE_SECONDS": "1",
         "SCENE_PIPELINE_SUBMIT_TIMEOUT_SECONDS": "2",
     }
     return cli
