@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from scene_pipeline.database.derivatives import DerivativeForm
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.library.adding import AddedAsset, AssetDetails, add_file
+from scene_pipeline.pipeline.library.deriving import derivative_key
 from scene_pipeline.pipeline.library.searching import LibraryQuery, search
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.collect import collect
@@ -72,6 +74,14 @@ class Library:
                 return await work(conn, *arguments, **named)
 
         return self.studio.do(carry_out)
+
+    def form_url(self, storage_key: str, form: DerivativeForm = "thumbnail") -> str:
+        """The permanent address of another form of a picture."""
+
+        async def work(services: Services) -> str:
+            return services.store.url(await derivative_key(services, storage_key, form))
+
+        return self.studio.do(work)
 
     def sweep(self, *, is_grace_over: bool = True) -> None:
         """Collect garbage, with the period of grace of everything over."""

@@ -17,12 +17,13 @@ from scene_pipeline.api.library_services import LibraryServices
 from scene_pipeline.api.media import GatewayEndpoint
 from scene_pipeline.database.asset_keys import stored_keys
 from scene_pipeline.database.derivatives import DerivativeForm
+from scene_pipeline.database.rows import MAX_BIGINT
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.library.addressing import asset_url
 from scene_pipeline.pipeline.library.deriving import FORMS
 from scene_pipeline.pipeline.library.editing import edit_asset
 from scene_pipeline.pipeline.library.removing import remove_asset, require_asset, uses_of
-from scene_pipeline.pipeline.library.searching import LibraryQuery, search
+from scene_pipeline.pipeline.library.searching import MAX_PAGE, LibraryQuery, search
 from scene_pipeline.pipeline.library.showing import asset_json, use_json
 from scene_pipeline.scenes.identity import AssetKind
 from scene_pipeline.storage.base import MAX_SIGNED_URL_SECONDS, SIGNED_URL_SECONDS, UrlMode
@@ -30,7 +31,6 @@ from scene_pipeline.storage.served import ServedStore
 
 MAX_URLS = 500
 """Addresses that one request asks for."""
-_MAX_SEED = 2**63 - 1
 _QUERY_FIELDS = frozenset(
     {"text", "tags", "kind", "project", "client_id", "campaign_id", "model", "seed"}
     | {"after", "before", "frames", "limit", "cursor"}
@@ -188,11 +188,11 @@ def _read_query(fields: Fields) -> LibraryQuery:
         client_id=fields.text("client_id"),
         campaign_id=fields.text("campaign_id"),
         model=fields.text("model"),
-        seed=fields.integer("seed", least=0, most=_MAX_SEED),
+        seed=fields.integer("seed", least=0, most=MAX_BIGINT),
         created_after=fields.moment("after"),
         created_before=fields.moment("before"),
         include_frames=fields.flag("frames", default=True),
-        limit=fields.integer("limit", least=1, most=200) or 50,
+        limit=fields.integer("limit", least=1, most=MAX_PAGE) or 50,
         cursor=fields.text("cursor"),
     )
 

@@ -25,6 +25,7 @@ from scene_pipeline.api.library_services import LibraryServices
 from scene_pipeline.api.places import Places
 from scene_pipeline.database.import_feed import ImportFeedRow, events_after
 from scene_pipeline.database.imports import get_import
+from scene_pipeline.database.rows import MAX_BIGINT
 
 MAX_STREAMS = 32
 """At once; more are asked to come again."""
@@ -35,7 +36,6 @@ HEARTBEAT_SECONDS = 15.0
 _PAGE = 200
 _COME_BACK = "retry: 2000\n\n"
 _HEARTBEAT = ": still here\n\n"
-_MAX_EVENT_ID = 2**63 - 1
 
 
 class EventRoutes:
@@ -62,7 +62,7 @@ class EventRoutes:
         Fields.of_query(request.query_params, ())
         import_id = import_id_of(request)
         known = Fields({"Last-Event-ID": request.headers.get("last-event-id")}, ("Last-Event-ID",))
-        after = known.integer("Last-Event-ID", least=0, most=_MAX_EVENT_ID)
+        after = known.integer("Last-Event-ID", least=0, most=MAX_BIGINT)
         is_ended, found = await self._look(import_id, after or 0)
         if after is not None and is_ended and not found:
             # What tells a browser's EventSource not to come back.

@@ -8,14 +8,16 @@ Belongs here: receiving. Does not belong here: uploads straight into the store, 
 server nothing (`api.library_imports`).
 """
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
 import anyio
+import psycopg
 from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -43,6 +45,8 @@ IDLE_SECONDS = 30.0
 """The longest silence in a body."""
 TOTAL_SECONDS = 3600.0
 """As of uploads to a store of our own (`api.uploads`)."""
+GIVE_UP_SECONDS = 10.0
+"""What giving up may take of a server that is about to end; the sweep does what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +159,29 @@ async def _given_up_on_error(services: Services, import_id: UUID) -> AsyncIterat
     """Give up an upload that did not arrive, so that it does not wait for a day to be swept."""
     try:
         yield
-    except ScenePipelineError as error:
-        with anyio.CancelScope(shield=True):
+    except (Exception, asyncio.CancelledError) as error:
+        told = error if isinstance(error, ScenePipelineError) else _interrupted()
+        # Where even that does not work, what went wrong first is what is told.
+        with (
+            anyio.move_on_after(GIVE_UP_SECONDS, shield=True),
+            suppress(psycopg.Error, ScenePipelineError),
+        ):
             await give_up(
                 services,
                 import_id,
-                code=error.error_code,
-                message=error.message,
-                next_action=error.next_action,
+                code=told.error_code,
+                message=told.message,
+                next_action=told.next_action,
             )
         raise
+
+
+def _interrupted() -> UsageError:
+    return UsageError(
+        "The file did not arrive: the server ended, or lost its database.",
+        code="upload_interrupted",
+        next_action="Send it again.",
+    )
 
 
 async def _in_thread(folder: ExitStack) -> None:

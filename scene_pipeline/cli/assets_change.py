@@ -14,6 +14,7 @@ from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.library.addressing import asset_url
 from scene_pipeline.pipeline.library.deriving import FORMS
+from scene_pipeline.pipeline.library.editing import edit_asset
 from scene_pipeline.pipeline.library.removing import (
     RemovedAsset,
     remove_asset,
@@ -22,7 +23,6 @@ from scene_pipeline.pipeline.library.removing import (
 )
 from scene_pipeline.pipeline.library.renaming import rename_asset
 from scene_pipeline.pipeline.library.showing import asset_json, use_json
-from scene_pipeline.pipeline.library.tagging import change_tags
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.base import MAX_SIGNED_URL_SECONDS, SIGNED_URL_SECONDS
 
@@ -46,7 +46,7 @@ def tag_asset(
         )
 
     async def carry_out(conn: "Connection") -> AssetRow:
-        return await change_tags(conn, asset_id, add=add, remove=remove)
+        return await edit_asset(conn, asset_id, add=add, remove=remove)
 
     with open_databases(load_settings(), terminal) as urls:
         asset = in_database(urls.application, carry_out)

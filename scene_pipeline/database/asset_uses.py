@@ -53,14 +53,21 @@ _USES: LiteralString = (
 
 
 async def lock_sole_keys(conn: Connection, asset: AssetRow) -> Sequence[str]:
-    """Hold the row of a locked asset's object.
+    """As `sole_keys` of a locked asset, with the row of its object held until the caller's end."""
+    await conn.execute(
+        "SELECT 1 FROM storage_objects WHERE key = %s FOR UPDATE", (asset.storage_key,)
+    )
+    return await sole_keys(conn, asset)
+
+
+async def sole_keys(conn: Connection, asset: AssetRow) -> Sequence[str]:
+    """The keys that would die with an asset just now, its own and those of other forms.
 
     Returns:
-        The keys that die with the asset, its own and those of other forms; none where another row
-        keeps the object.
+        None where another row keeps the object.
     """
     cursor = await conn.execute(
-        "SELECT refcount FROM storage_objects WHERE key = %s FOR UPDATE", (asset.storage_key,)
+        "SELECT refcount FROM storage_objects WHERE key = %s", (asset.storage_key,)
     )
     row = await cursor.fetchone()
     if asset.storage_key is None or row is None or row["refcount"] > 1:
@@ -71,19 +78,19 @@ async def lock_sole_keys(conn: Connection, asset: AssetRow) -> Sequence[str]:
     return (asset.storage_key, *(derived["storage_key"] for derived in await cursor.fetchall()))
 
 
-async def asset_uses(conn: Connection, asset: AssetRow, sole_keys: Sequence[str]) -> list[AssetUse]:
+async def asset_uses(conn: Connection, asset: AssetRow, keys: Sequence[str]) -> list[AssetUse]:
     """Who needs an asset, by project, at most MAX_USES.
 
     Args:
         conn: Of the caller.
         asset: An asset of the user's.
-        sole_keys: As `lock_sole_keys` told; none: its bytes stay in any case.
+        keys: As `sole_keys` told; none: its bytes stay in any case.
     """
     cursor = await conn.execute(
         _USES,
         {
             "asset_id": asset.asset_id,
-            "needles": [asset.asset_id, *sole_keys],
+            "needles": [asset.asset_id, *keys],
             "limit": MAX_USES,
         },
     )

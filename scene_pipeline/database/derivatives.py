@@ -102,3 +102,19 @@ async def record_derivative(conn: Connection, made: DerivativeRow) -> str:
             await add_reference(conn, made.storage_key)
             return made.storage_key
     return await derivative_key(conn, made.source_key, made.form) or made.storage_key
+
+
+async def forget_derivative(conn: Connection, source_key: str, form: DerivativeForm) -> None:
+    """Forget another form of a picture, so that it is made again; its object is let go of."""
+    async with conn.transaction():
+        cursor = await conn.execute(
+            "DELETE FROM derivatives WHERE source_key = %s AND form = %s RETURNING storage_key",
+            (source_key, form),
+        )
+        row = await cursor.fetchone()
+        if row is not None:
+            await conn.execute(
+                "UPDATE storage_objects SET refcount = refcount - 1, created_at = now()"
+                " WHERE key = %s AND refcount > 0",
+                (row["storage_key"],),
+            )

@@ -14,10 +14,12 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, LiteralString
 from uuid import UUID, uuid4
 
+from psycopg.errors import ForeignKeyViolation
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database.events import EventKind, append_event
 from scene_pipeline.database.rows import Connection
+from scene_pipeline.errors import NotFoundError, UsageError
 from scene_pipeline.scenes.identity import AssetKind
 
 ImportState = Literal["awaiting_upload", "pending", "running", "done", "failed", "expired"]
@@ -102,7 +104,9 @@ IMPORT_COLUMNS: str = ", ".join(
     _KEY if one.name == "project_key" else f"i.{one.name}" for one in fields(ImportRow)
 )
 _SAME: LiteralString = (
-    "i.source = 'url' AND i.source_url = %(source_url)s AND i.kind = %(kind)s"
+    # By its digest first, which an index has: an address may be too long for one.
+    "i.source = 'url' AND md5(i.source_url) = md5(%(source_url)s)"
+    " AND i.source_url = %(source_url)s AND i.kind = %(kind)s"
     " AND i.project_id IS NOT DISTINCT FROM %(project_id)s"
     " AND i.client_id IS NOT DISTINCT FROM %(client_id)s"
     " AND i.campaign_id IS NOT DISTINCT FROM %(campaign_id)s"
@@ -131,12 +135,22 @@ async def ask_for_imports(
         due_in: When the sensor is to launch a run for them; a command that carries them out itself
             leaves it time for that.
         launch_id: Of the run that will carry them out, where the caller launches it.
+
+    Raises:
+        UsageError: There are more; nothing was asked for.
+        NotFoundError: There is no such asset to be replaced, or it is a frame; likewise.
     """
+    if len(requests) > MAX_ASKED:
+        raise UsageError(
+            f"{len(requests)} addresses are too many at once.",
+            code="too_many_imports",
+            next_action=f"Give at most {MAX_ASKED}.",
+        )
     batch_id = uuid4()
     found: list[ImportRow] = []
     async with conn.transaction():
         await hold_back_requests(conn)
-        for request in requests[:MAX_ASKED]:
+        for request in requests:
             values = {
                 **{one.name: getattr(request, one.name) for one in fields(request)},
                 "tags": list(request.tags),
@@ -180,16 +194,25 @@ async def _joined(conn: Connection, values: Mapping[str, object]) -> ImportRow |
 
 
 async def _inserted(conn: Connection, values: Mapping[str, object]) -> ImportRow:
-    cursor = await conn.execute(
-        "INSERT INTO asset_imports AS i (batch_id, user_id, client_id, campaign_id, project_id,"
-        " kind, name, tags, metadata, replace_asset_id, source, source_url, due_at, attempts,"
-        " launch_id)"
-        " VALUES (%(batch_id)s, %(user_id)s, %(client_id)s, %(campaign_id)s, %(project_id)s,"
-        " %(kind)s, %(name)s, %(tags)s, %(metadata)s, %(replace_asset_id)s, 'url',"
-        " %(source_url)s, now() + %(due_in)s,"
-        f" %(attempts)s, %(launch_id)s) RETURNING {IMPORT_COLUMNS}",
-        values,
-    )
+    try:
+        cursor = await conn.execute(
+            "INSERT INTO asset_imports AS i (batch_id, user_id, client_id, campaign_id, project_id,"
+            " kind, name, tags, metadata, replace_asset_id, source, source_url, due_at, attempts,"
+            " launch_id)"
+            " VALUES (%(batch_id)s, %(user_id)s, %(client_id)s, %(campaign_id)s, %(project_id)s,"
+            " %(kind)s, %(name)s, %(tags)s, %(metadata)s, %(replace_asset_id)s, 'url',"
+            " %(source_url)s, now() + %(due_in)s,"
+            f" %(attempts)s, %(launch_id)s) RETURNING {IMPORT_COLUMNS}",
+            values,
+        )
+    except ForeignKeyViolation as error:
+        if values["replace_asset_id"] is None:
+            raise
+        raise NotFoundError(
+            f"There is no asset {str(values['replace_asset_id'])[:80]!r} of yours to be replaced.",
+            code="asset_unknown",
+            next_action="Run `scene-pipeline assets list`; frames are not replaced.",
+        ) from error
     row = await cursor.fetchone()
     if row is None:  # an INSERT without a conflict clause returns its row
         raise RuntimeError("an import was not written")

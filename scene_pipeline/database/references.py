@@ -159,11 +159,6 @@ async def digests_now(
     return {row["reference"]: row["sha256"] for row in await cursor.fetchall()}
 
 
-async def hold_project(conn: Connection, project_id: UUID) -> None:
-    """Let one transaction at a time derive a project's scenes from its pictures."""
-    await conn.execute("SELECT 1 FROM projects WHERE id = %s FOR NO KEY UPDATE", (project_id,))
-
-
 async def write_pictures(
     conn: Connection, project_id: UUID, pictures: Mapping[str, tuple[KnownPicture, str | None]]
 ) -> None:

@@ -15,6 +15,8 @@ from psycopg.rows import DictRow
 
 Connection = AsyncConnection[DictRow]
 """What every repository function works on; the caller owns the transaction."""
+MAX_BIGINT = 2**63 - 1
+"""The largest number that a column takes."""
 
 GenerationState = Literal[
     "planned",

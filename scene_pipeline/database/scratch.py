@@ -30,7 +30,6 @@ _REMOVALS: tuple[tuple[str, LiteralString], ...] = (
     ("storyboard_changes", "project_id = %(id)s"),
     ("scene_images", "project_id = %(id)s"),
     ("former_addresses", "project_id = %(id)s"),
-    ("reference_pictures", "project_id = %(id)s"),
     ("scene_heads", "project_id = %(id)s"),
     ("alerts", "project_id = %(id)s"),
     ("launches", "project_id = %(id)s"),

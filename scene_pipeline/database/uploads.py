@@ -78,12 +78,12 @@ async def confirm_upload(conn: Connection, import_id: UUID, size_bytes: int) -> 
 
 
 async def let_go_of_upload(conn: Connection, key: str | None) -> None:
-    """Mark the object of an upload for removal, inside the caller's transaction."""
+    """Mark the object of an upload for removal, inside the caller's transaction; no other one."""
     if key is not None:
         await conn.execute(
             "UPDATE storage_objects SET refcount = 0, state = 'deleting'"
-            " WHERE key = %s AND state = 'intent'",
-            (key,),
+            " WHERE key = %s AND state = 'intent' AND starts_with(key, %s)",
+            (key, f"{UPLOADS_PREFIX}/"),
         )
 
 

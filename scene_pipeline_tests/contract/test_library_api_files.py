@@ -1,5 +1,6 @@
 """Files over HTTP, as bodies and as uploads: whole ones come in, all others leave nothing."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -119,6 +120,41 @@ def test_a_body_that_falls_silent_is_given_up(library: OpenLibrary) -> None:
     assert asked(parts, routes, scope, receive).startswith(b"408")
     [row] = library.desk.rows()
     assert (row["state"], row["error_code"]) == ("expired", "body_too_slow")
+
+
+def test_a_file_whose_request_is_cancelled_is_given_up(library: OpenLibrary) -> None:
+    parts = LibraryServices(library.settings)
+    routes = FileRoutes(parts, ImportDesk(parts)).routes()
+    pieces = [HERO[:100]]
+
+    async def receive() -> Message:
+        if pieces:
+            return {"type": "http.request", "body": pieces.pop(), "more_body": True}
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return await nothing_more()
+
+    scope = {"method": "POST", "path": "/assets", "headers": [(b"content-type", b"image/png")]}
+    with pytest.raises(asyncio.CancelledError):
+        asked(parts, routes, scope, receive)
+    [row] = library.desk.rows()
+    assert (row["state"], row["error_code"]) == ("expired", "upload_interrupted")
+
+
+def test_a_file_whose_database_is_lost_is_given_up_once_it_is_back(library: OpenLibrary) -> None:
+    library.studio.sql(
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = 'admin_shutdown'; END $$"
+    )
+    library.studio.sql(
+        "CREATE TRIGGER lost BEFORE UPDATE ON asset_imports FOR EACH ROW"
+        " WHEN (NEW.state = 'pending') EXECUTE FUNCTION lose()"
+    )
+    assert library.add().status_code == 503
+    [row] = library.desk.rows()
+    assert (row["state"], row["error_code"]) == ("expired", "upload_interrupted")
+    assert not list((library.settings.home_directory / "frames" / "uploads").rglob("*.png"))
 
 
 def begun(library: OpenLibrary, *, content_length: int) -> socket.socket:

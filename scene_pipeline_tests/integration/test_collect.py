@@ -385,8 +385,9 @@ def test_uploads_that_nobody_waits_for_are_counted_and_left_to_their_sweep(
 
     studio.do(work)
     studio.sql(
-        "INSERT INTO asset_imports (kind, source, upload_key, state)"
-        " VALUES ('image', 'upload', %s, 'awaiting_upload')",
+        "INSERT INTO asset_imports (kind, source, upload_key, upload_content_type,"
+        " upload_max_bytes, state) VALUES ('image', 'upload', %s, 'image/png', 9,"
+        " 'awaiting_upload')",
         waiting,
     )
 

@@ -540,6 +540,32 @@ def test_references_go_to_a_fallback_that_takes_them(
     assert frame.provider == expected
 
 
+def test_a_model_after_a_rejection_is_not_asked_without_the_pictures_that_were_named(
+    provider: ScriptedProvider, scripted: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_fallbacks(scripted)
+    scripted.run("scene_1")  # so that there is a picture at its address
+    paid = len(provider.accepted)
+
+    def limits(endpoint: str) -> ReferenceLimits:
+        return ReferenceLimits(max_count=0 if endpoint == DEV else 1)
+
+    monkeypatch.setattr(provider, "reference_limits", limits)
+    monkeypatch.setattr(
+        "scene_pipeline.pipeline.making.named_references.is_reachable", lambda _url: True
+    )
+    provider.set_fault("blank")
+    strict = with_settings(scripted, rejection_reseeds=0, rejection_fallback_model=DEV)
+    picture = f"{provider.site_url}/request-0.png"
+
+    run = strict.run(
+        mode="regenerate", token="again", overrides=RequestOverrides(references=(picture,))
+    )
+
+    assert run.statuses == {"scene_1": "failed"}
+    assert len(provider.accepted) == paid + 1
+
+
 def test_pictures_that_cannot_be_brought_there_are_tried_three_times_first(
     provider: ScriptedProvider,
     database_url: str,

@@ -1,8 +1,11 @@
 """Uploads straight into the store: permitted, confirmed, then checked like anything else."""
 
 import hashlib
+import os
 import resource
+import shutil
 import signal
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +15,15 @@ from pathlib import Path
 import pytest
 
 from scene_pipeline.database.imports import ImportRow
-from scene_pipeline.errors import NotFoundError, UsageError
+from scene_pipeline.errors import NotFoundError, StorageError, UsageError
 from scene_pipeline.pipeline.library.import_events import ImportOutcome
 from scene_pipeline.pipeline.library.sweeping import SweepReport, sweep_uploads
-from scene_pipeline.pipeline.library.uploads import UploadRequest, begin_upload, complete_upload
+from scene_pipeline.pipeline.library.uploads import (
+    UploadRequest,
+    begin_upload,
+    complete_upload,
+    remove_upload,
+)
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.settings import load_settings
 from scene_pipeline.storage.base import PresignedUpload
@@ -247,6 +255,93 @@ def test_what_arrives_by_a_permission_that_is_used_up_is_swept(desk: ImportDesk)
     assert sweep(desk).removed_objects == 1
 
     assert uploads_left(desk) == [f"uploads/{awaited}.png"]
+
+
+@pytest.fixture
+def foreign(desk: ImportDesk) -> tuple[uuid.UUID, str]:
+    """An upload whose row, as another program wrote it, names what an asset has."""
+    kept, _ = begin(desk)
+    arrive(desk, kept)
+    complete(desk, kept)
+    desk.carry_out()
+    [asset] = desk.studio.sql("SELECT storage_key FROM user_assets")
+    import_id, _ = begin(desk)
+    for check in desk.studio.sql(
+        "SELECT conname FROM pg_constraint WHERE contype = 'c'"
+        " AND conrelid = 'asset_imports'::regclass"
+    ):
+        desk.studio.sql(f'ALTER TABLE asset_imports DROP CONSTRAINT "{check["conname"]}"')
+    desk.studio.sql(
+        "UPDATE asset_imports SET upload_key = %s WHERE id = %s", asset["storage_key"], import_id
+    )
+    return import_id, asset["storage_key"]
+
+
+def assert_kept(desk: ImportDesk, key: str, state: str = "present") -> None:
+    read = desk.studio.do(lambda services: services.call(services.store.read, key))
+    assert read
+    [row] = desk.studio.sql("SELECT state, refcount FROM storage_objects WHERE key = %s", key)
+    assert (row["state"], row["refcount"]) == (state, 1)
+
+
+@pytest.mark.parametrize("state", ["present", "intent"])
+def test_what_is_no_upload_is_never_removed_as_one(
+    desk: ImportDesk, foreign: tuple[uuid.UUID, str], state: str
+) -> None:
+    import_id, key = foreign
+    desk.studio.sql("UPDATE storage_objects SET state = %s WHERE key = %s", state, key)
+
+    assert desk.studio.do(lambda services: remove_upload(services, key)) is False
+    with pytest.raises(StorageError) as refused:
+        complete(desk, import_id)
+    desk.studio.sql("UPDATE asset_imports SET created_at = now() - interval '25 hours'")
+    assert sweep(desk).expired == 1
+
+    assert refused.value.error_code == "upload_key_foreign"
+    assert_kept(desk, key, state)
+
+
+def test_an_import_of_what_is_no_upload_fails_and_removes_nothing(
+    desk: ImportDesk, foreign: tuple[uuid.UUID, str]
+) -> None:
+    import_id, key = foreign
+    desk.studio.sql("UPDATE asset_imports SET state = 'pending' WHERE id = %s", import_id)
+    desk.studio.sql("UPDATE storage_objects SET state = 'intent' WHERE key = %s", key)
+
+    outcome = only(desk.carry_out())
+
+    assert outcome.failure is not None
+    assert (outcome.status, outcome.failure.code) == ("failed", "upload_key_foreign")
+    assert_kept(desk, key, "intent")
+
+
+def test_folders_are_removed_while_the_loop_goes_on(
+    desk: ImportDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removers: list[str] = []
+    remove = shutil.rmtree
+
+    def watched(path: Path, *, ignore_errors: bool) -> None:
+        removers.append(threading.current_thread().name)
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    parent = desk.studio.settings.home_directory / "tmp"
+    for _ in range(2):  # before an import, and before a sweep
+        left = parent / "import-left"
+        left.mkdir(parents=True)
+        os.utime(left, (0, 0))
+        if removers:
+            assert sweep(desk).removed_folders == 1
+        else:
+            import_id, _ = begin(desk)
+            arrive(desk, import_id)
+            complete(desk, import_id)
+            desk.carry_out()
+
+    assert list(parent.iterdir()) == []
+    assert len(removers) == 3
+    assert all(name.startswith("scene-pipeline") for name in removers)
 
 
 def test_a_full_disk_fails_one_upload_and_not_the_others(desk: ImportDesk) -> None:

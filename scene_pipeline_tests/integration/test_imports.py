@@ -11,6 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from scene_pipeline.database.imports import MAX_ASKED
+from scene_pipeline.errors import NotFoundError, UsageError
 from scene_pipeline.media.fetch import SafeFetcher
 from scene_pipeline.pipeline.library import bringing
 from scene_pipeline.pipeline.library.import_events import ImportOutcome, ImportProgress
@@ -47,6 +49,25 @@ def server() -> Iterator[HostileServer]:
 def desk(server: HostileServer, database_url: str, tmp_path: Path) -> ImportDesk:
     settings = settings_for(server, tmp_path / "home", asset_max_image_mb=1)
     return ImportDesk(Studio(settings, database_url), server)
+
+
+def test_more_addresses_than_are_taken_at_once_are_refused_and_none_is_dropped(
+    desk: ImportDesk,
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        desk.ask(*["/hero.png"] * (MAX_ASKED + 1))
+
+    assert refused.value.error_code == "too_many_imports"
+    assert desk.rows() == []
+
+
+@pytest.mark.parametrize("asset_id", [f"ast_{'0' * 26}", f"frm_{'0' * 32}"])
+def test_nothing_is_asked_for_in_place_of_what_is_no_asset(desk: ImportDesk, asset_id: str) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        desk.ask("/hero.png", "/villain.jpg", replace_asset_id=asset_id)
+
+    assert refused.value.error_code == "asset_unknown"
+    assert desk.rows() == []
 
 
 def test_an_address_becomes_an_asset(desk: ImportDesk, server: HostileServer) -> None:

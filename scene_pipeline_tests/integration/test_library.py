@@ -11,15 +11,16 @@ from uuid import UUID
 
 import pytest
 
+from scene_pipeline.database.asset_uses import AssetUse
 from scene_pipeline.database.assets import AssetRow, get_asset
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import NotFoundError, SceneError, StorageError, UsageError
 from scene_pipeline.pipeline.failpoints import ASSET_FAILPOINTS
 from scene_pipeline.pipeline.library.adding import AddedAsset, add_file
-from scene_pipeline.pipeline.library.deriving import derivative_url
-from scene_pipeline.pipeline.library.removing import remove_asset
+from scene_pipeline.pipeline.library.deriving import derivative_key
+from scene_pipeline.pipeline.library.editing import edit_asset
+from scene_pipeline.pipeline.library.removing import remove_asset, require_asset, uses_of
 from scene_pipeline.pipeline.library.searching import LibraryPage, LibraryQuery, search
-from scene_pipeline.pipeline.library.tagging import change_tags
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import KEY_DIGITS, MAX_KEY_DIGITS, derived_asset_key
 from scene_pipeline_tests.films import Studio, film
@@ -423,7 +424,7 @@ def test_a_frame_is_shown_and_neither_tagged_nor_removed(library: Library) -> No
     assert (row.frame.scene_id, row.frame.version, row.frame.is_current) == ("scene_1", 1, True)
     assert "A lighthouse" in str(row.frame.prompt)
     with pytest.raises(UsageError) as tagged:
-        library.connected(change_tags, asset_id, add=("x",))
+        library.connected(edit_asset, asset_id, add=("x",))
     with pytest.raises(UsageError) as removed:
         library.connected(remove_asset, asset_id)
     with pytest.raises(UsageError) as replaced:
@@ -440,15 +441,15 @@ def test_forms_of_a_frame_are_made_when_asked_for_and_once(library: Library) -> 
     key = image["storage_path"]
 
     async def work(services: Services) -> list[str]:
-        forms = (derivative_url(services, key, "webp") for _ in range(4))
+        forms = (derivative_key(services, key, "webp") for _ in range(4))
         first = await asyncio.gather(*forms)
-        return [*first, await derivative_url(services, key, "webp")]
+        return [*first, await derivative_key(services, key, "webp")]
 
-    urls = library.studio.do(work)
+    keys = library.studio.do(work)
 
-    assert len(set(urls)) == 1
+    assert len(set(keys)) == 1
     [made] = library.studio.sql("SELECT form, storage_key FROM derivatives")
-    assert urls[0].endswith(made["storage_key"])
+    assert keys[0] == made["storage_key"]
     library.assert_sound()
     library.sweep()
     assert key in library.stored_files()
@@ -461,7 +462,7 @@ def test_a_form_that_the_store_has_lost_is_made_again_when_asked_for(library: Li
     before = derived_keys(library)
     (library.studio.settings.home_directory / "frames" / before[0]).unlink()
 
-    url = library.studio.do(lambda services: derivative_url(services, key, "thumbnail"))
+    url = library.form_url(key)
 
     assert derived_keys(library) == before
     assert url.endswith(before[0])
@@ -483,7 +484,7 @@ def test_a_lost_form_of_an_older_program_is_made_again_though_its_bytes_are_othe
     library.studio.sql("UPDATE derivatives SET storage_key = %s WHERE form = 'thumbnail'", older)
     library.studio.sql("UPDATE storage_objects SET refcount = 0 WHERE key = %s", newer)
 
-    url = library.studio.do(lambda services: derivative_url(services, key, "thumbnail"))
+    url = library.form_url(key)
 
     assert derived_keys(library) == [newer]
     assert url.endswith(newer)
@@ -497,7 +498,7 @@ def test_a_form_that_nobody_can_make_again_is_told(library: Library) -> None:
         (library.studio.settings.home_directory / "frames" / lost).unlink()
 
     with pytest.raises(StorageError) as told:
-        library.studio.do(lambda services: derivative_url(services, key, "thumbnail"))
+        library.form_url(key)
 
     assert told.value.error_code == "object_missing"
     assert derived_keys(library) != []
@@ -543,7 +544,7 @@ def derived_keys(library: Library) -> list[str]:
 def test_what_is_webp_already_is_its_own_webp(library: Library) -> None:
     added = library.add(library.file("a.webp", scene_file("WEBP")))
     row = row_of(library, added.asset_id)
-    url = library.studio.do(lambda s: derivative_url(s, str(row.storage_key), "webp"))
+    url = library.form_url(str(row.storage_key), "webp")
     assert url == added.url
 
 
@@ -554,7 +555,19 @@ def test_nothing_is_derived_of_what_is_collected(library: Library) -> None:
     library.connected(remove_asset, added.asset_id)
     library.studio.sql("UPDATE storage_objects SET state = 'deleting' WHERE key = %s", key)
     with pytest.raises(SceneError):
-        library.studio.do(lambda services: derivative_url(services, key, "thumbnail"))
+        library.form_url(key)
+
+
+def test_who_needs_an_asset_is_read_without_holding_anything(library: Library) -> None:
+    added = library.add(library.file())
+    library.studio.bring(film(["Dawn"], poster=f"asset:{added.asset_id}"))
+
+    async def read_only(conn: Connection) -> list[AssetUse]:
+        async with conn.transaction():
+            await conn.execute("SET TRANSACTION READ ONLY")
+            return await uses_of(conn, await require_asset(conn, added.asset_id))
+
+    assert [use.project_key for use in library.connected(read_only)] == ["film"]
 
 
 # ------------------------------------------------------------------------------------ tags, search
@@ -562,12 +575,12 @@ def test_nothing_is_derived_of_what_is_collected(library: Library) -> None:
 
 def test_tags_are_added_and_removed(library: Library) -> None:
     added = library.add(library.file(), tags=("a", "b"))
-    row = library.connected(change_tags, added.asset_id, add=("C ", "a"), remove=("B",))
+    row = library.connected(edit_asset, added.asset_id, add=("C ", "a"), remove=("B",))
     assert row.tags == ("a", "c")
     with pytest.raises(UsageError, match="at most 100"):
-        library.connected(change_tags, added.asset_id, add=[str(n) for n in range(101)])
+        library.connected(edit_asset, added.asset_id, add=[str(n) for n in range(101)])
     with pytest.raises(NotFoundError):
-        library.connected(change_tags, "ast_" + "0" * 26, add=("x",))
+        library.connected(edit_asset, "ast_" + "0" * 26, add=("x",))
 
 
 def test_one_question_finds_assets_and_frames(library: Library) -> None:
@@ -623,7 +636,7 @@ def test_a_drill_s_frames_are_shown_to_nobody(library: Library) -> None:
     assert library.connected(get_asset, f"frm_{image['id'].hex}") is None
     # They go with the drill: nothing is derived of them, and nobody shares them.
     with pytest.raises(SceneError):
-        library.studio.do(lambda s: derivative_url(s, image["storage_path"], "webp"))
+        library.form_url(image["storage_path"], "webp")
     added = library.add(library.file("same.jpg", read))
     assert row_of(library, added.asset_id).storage_key != image["storage_path"]
 

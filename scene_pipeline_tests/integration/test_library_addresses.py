@@ -7,7 +7,6 @@ import pytest
 from scene_pipeline.database.derivatives import DerivativeForm
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.library.deriving import derivative_url
 from scene_pipeline.pipeline.library.removing import remove_asset
 from scene_pipeline.pipeline.projects.pictures import look_up
 from scene_pipeline.pipeline.services import Services
@@ -22,10 +21,6 @@ def library(studio: Studio, tmp_path: Path) -> Library:
     return Library(studio, tmp_path / "files")
 
 
-def form_url(library: Library, storage_key: str, form: DerivativeForm = "thumbnail") -> str:
-    return library.studio.do(lambda services: derivative_url(services, storage_key, form))
-
-
 def key_of(library: Library, asset_id: str) -> str:
     [row] = library.studio.sql("SELECT storage_key FROM user_assets WHERE asset_id = %s", asset_id)
     key: str = row["storage_key"]
@@ -38,7 +33,7 @@ def test_an_asset_stays_while_a_document_holds_the_address_of_another_form(
 ) -> None:
     added = library.add(library.file())
     library.studio.bring(
-        film(["Dawn"], poster=form_url(library, key_of(library, added.asset_id), form))
+        film(["Dawn"], poster=library.form_url(key_of(library, added.asset_id), form))
     )
 
     with pytest.raises(UsageError) as refused:
@@ -58,7 +53,7 @@ def test_an_old_version_stays_while_a_document_holds_the_address_of_another_form
     studio.bring(film(["Dawn"]))
     studio.run("scene_1")
     [first] = studio.sql("SELECT storage_path FROM scene_images")
-    url = form_url(library, first["storage_path"])
+    url = library.form_url(first["storage_path"])
     for number in range(2):
         studio.run("scene_1", mode="regenerate", token=str(number))
     if holder == "film":

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from scene_pipeline.errors import NotFoundError, UsageError
+from scene_pipeline.pipeline.library.editing import edit_asset
 from scene_pipeline.pipeline.library.removing import remove_asset
 from scene_pipeline.pipeline.library.renaming import rename_asset
-from scene_pipeline.pipeline.library.tagging import change_tags
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.libraries import Library
 
@@ -38,8 +38,8 @@ def test_every_change_is_told_once_and_what_changes_nothing_is_not(library: Libr
     hero = library.add(library.file("hero.png"), tags=("cast",))
     library.add(library.file("again.png"), tags=("cast",))
     library.add(library.file("again.png"), tags=("night",))
-    library.connected(change_tags, hero.asset_id, add=["sea"], remove=["cast", "unknown"])
-    library.connected(change_tags, hero.asset_id, add=["Sea"])
+    library.connected(edit_asset, hero.asset_id, add=["sea"], remove=["cast", "unknown"])
+    library.connected(edit_asset, hero.asset_id, add=["Sea"])
     library.connected(rename_asset, hero.asset_id, " Our\nhero ")
     library.connected(rename_asset, hero.asset_id, "Our hero")
     other = library.add(library.file("other.png", seed=2), replace=hero.asset_id)

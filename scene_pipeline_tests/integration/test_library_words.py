@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.library.tagging import change_tags
+from scene_pipeline.pipeline.library.editing import edit_asset
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.libraries import Library
 
@@ -53,7 +53,7 @@ def test_a_tag_is_the_same_however_its_accents_are_typed(library: Library) -> No
     added = library.add(library.file(), tags=("cafe\u0301",))
 
     assert library.found(tags=("caf\u00e9",)) == ["hero.png"]
-    assert library.connected(change_tags, added.asset_id, remove=("Cafe\u0301",)).tags == ()
+    assert library.connected(edit_asset, added.asset_id, remove=("Cafe\u0301",)).tags == ()
 
 
 @pytest.mark.parametrize("place", ["client_id", "campaign_id", "user_id"])

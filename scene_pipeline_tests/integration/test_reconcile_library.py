@@ -52,8 +52,9 @@ def ask_for_upload(library: Library) -> str:
     key = f"uploads/{uuid4()}.png"
     library.studio.sql("INSERT INTO storage_objects (key, refcount) VALUES (%s, 1)", key)
     library.studio.sql(
-        "INSERT INTO asset_imports (kind, source, upload_key, state)"
-        " VALUES ('image', 'upload', %s, 'awaiting_upload')",
+        "INSERT INTO asset_imports (kind, source, upload_key, upload_content_type,"
+        " upload_max_bytes, state) VALUES ('image', 'upload', %s, 'image/png', 9,"
+        " 'awaiting_upload')",
         key,
     )
     return key

@@ -12,13 +12,16 @@ import psycopg
 import pytest
 
 from scene_pipeline.database import objects
-from scene_pipeline.database.retention import RetentionRule, give_up, old_versions
+from scene_pipeline.database.giving_up import give_up
+from scene_pipeline.database.retention import OldVersion, old_versions
+from scene_pipeline.database.retention_verdicts import RetentionRule
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
 from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.pipeline.upkeep.retain import RetainReport, retain
+from scene_pipeline.scenes.identity import frame_asset_id
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 STRICT = RetentionRule(keep_versions=1, keep_days=0)
@@ -590,3 +593,98 @@ def test_a_shared_object_is_free_with_the_last_version_that_needs_it(strict: Stu
     assert dry.total == report.total
     assert report.versions.size_bytes == 14
     assert report.total.freed_bytes == 7
+
+
+def add_thumbnail(studio: Studio, source_key: str) -> str:
+    """Another form of a picture, as rows alone."""
+    key = f"assets/derived/d_{uuid4().hex}.webp"
+    studio.sql(
+        "INSERT INTO storage_objects (key, state, sha256, size_bytes, content_type, refcount)"
+        " VALUES (%s, 'present', repeat('c', 64), 3, 'image/webp', 1)",
+        key,
+    )
+    studio.sql(
+        "INSERT INTO derivatives (source_key, form, storage_key, content_type, width, height,"
+        " size_bytes) VALUES (%s, 'thumbnail', %s, 'image/webp', 1, 1, 3)",
+        source_key,
+        key,
+    )
+    return key
+
+
+def test_what_another_projects_document_names_since_the_sweep_looked_is_kept(
+    strict: Studio,
+) -> None:
+    """By its address, its id, or another form that was made since; the rest of the chunk goes."""
+    strict.bring(film(["A lighthouse"]))
+    strict.bring(film(["Another film"], key="other"), file_name="other.json", origin="other.json")
+    history = History(strict)
+    made = [
+        history.add("scene_1", path=history.new_object(), version=version)
+        for version in range(1, 6)
+    ]
+    strict.sql("UPDATE storage_objects SET refcount = 1")
+
+    async def find(services: Services) -> list[OldVersion]:
+        async with services.pool.connection() as conn:
+            return await old_versions(conn, [history.project_id], STRICT)
+
+    async def finish(services: Services) -> int:
+        async with services.pool.connection() as conn:
+            given_up = await give_up(conn, history.project_id, found, STRICT)
+            return given_up.versions.objects
+
+    found = strict.do(find)
+    assert len(found) == 4
+    strict.edit(
+        ["notes"],
+        [
+            f"http://here/{made[0].path}?v=1",
+            f"asset:{frame_asset_id(made[1].id)}",
+            f"http://here/{add_thumbnail(strict, made[2].path)}",
+        ],
+        key="other",
+    )
+
+    assert strict.do(finish) == 1
+    assert [status for _, status in sorted(statuses(strict).items())] == [
+        *["stored"] * 3,
+        "removed",
+        "stored",
+    ]
+
+
+@pytest.mark.parametrize("by", ["address", "id", "thumbnail"])
+def test_what_unfinished_work_or_a_waiting_request_names_is_kept(by: str, strict: Studio) -> None:
+    strict.bring(film(["A lighthouse"]))
+    strict.bring(film(["Another film"], key="other"), file_name="other.json", origin="other.json")
+    history = History(strict)
+    names = []
+    for version in range(1, 7):
+        made = history.add("scene_1", path=history.new_object(), version=version)
+        thumbnail = f"http://here/{add_thumbnail(strict, made.path)}"
+        ways = {"address": f"http://here/{made.path}?v=1", "thumbnail": thumbnail}
+        names.append(json.dumps({"image": ways.get(by, frame_asset_id(made.id))}))
+    strict.sql("UPDATE storage_objects SET refcount = 1")
+    strict.sql(
+        "INSERT INTO generations (project_id, scene_id, idempotency_key, provider, endpoint,"
+        " scene_prompt, prompt, content, content_hash, request_hash, width, height, seed,"
+        " parameters) SELECT id, 'scene_1', 'open', 'offline', 'm', 'p', 'p', %s::jsonb, 'h', 'h',"
+        " 64, 64, 1, %s::jsonb FROM projects WHERE key = 'other'",
+        names[0],
+        names[1],
+    )
+    for overrides, state in zip(names[2:5], ("pending", "claimed", "done"), strict=True):
+        strict.sql(
+            "INSERT INTO regeneration_requests (project_id, scene_id, overrides, state)"
+            " SELECT id, 'scene_1', %s::jsonb, %s FROM projects WHERE key = 'other'",
+            overrides,
+            state,
+        )
+
+    dry = retention(strict, apply=False)
+    report = retention(strict)
+
+    assert dry.total == report.total
+    kept = {version for version, status in statuses(strict).items() if status == "stored"}
+    assert kept == {1, 2, 3, 4, 6}

@@ -20,7 +20,6 @@ _KEPT_APPLICATION = {_APP0: b"JFIF\x00", _APP2: b"ICC_PROFILE\x00", _APP14: b"Ad
 # Within a scan 0xFF is followed by 0x00 or a restart; anything else is the next marker.
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 MAX_SEGMENT_BYTES = 65533
-MAX_XMP_BYTES = MAX_SEGMENT_BYTES - len(_XMP)
 
 
 def strip(data: bytes) -> Stripped:

@@ -12,6 +12,8 @@ from pathlib import Path
 from scene_pipeline.database.imports import ImportRow
 from scene_pipeline.errors import FetchError, StorageError
 from scene_pipeline.media.bodies import new_file, write_whole
+from scene_pipeline.pipeline.library.checked_files import MIB
+from scene_pipeline.pipeline.library.uploads import require_upload_key
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import MEDIA_OF_KIND
@@ -22,7 +24,6 @@ DOWNLOAD_SECONDS = 60.0
 DOWNLOAD_ATTEMPTS = 3
 _STEP_BYTES = 2**20
 _STEP_SECONDS = 1.0
-_MIB = 2**20
 
 WriteBytes = Callable[[int, int | None], Awaitable[None]]
 
@@ -107,7 +108,7 @@ def limit_of(services: Services, row: ImportRow) -> int:
     megabytes = settings.asset_max_download_mb
     if MEDIA_OF_KIND[row.kind] == "image":
         megabytes = min(megabytes, settings.asset_max_image_mb)
-    return megabytes * _MIB
+    return megabytes * MIB
 
 
 async def _download(
@@ -129,17 +130,17 @@ async def _download(
 
 
 def _upload_limit(services: Services, row: ImportRow) -> int:
-    return min(row.upload_max_bytes or 0, services.settings.asset_max_file_mb * _MIB)
+    return min(row.upload_max_bytes or 0, services.settings.asset_max_file_mb * MIB)
 
 
 def _copy_upload(
     store: ObjectStore, row: ImportRow, target: Path, max_bytes: int, count: ByteCount
 ) -> int:
     """Read an upload once, into a file: whoever put it there may replace it at any moment."""
-    received = 0
+    received, key = 0, require_upload_key(row.upload_key or "")
     with new_file(target) as file:
         try:
-            for chunk in store.open(row.upload_key or ""):
+            for chunk in store.open(key):
                 received += len(chunk)
                 if received > max_bytes:
                     raise _too_large(max_bytes)

@@ -13,6 +13,7 @@ from pathlib import Path
 from scene_pipeline.database import objects
 from scene_pipeline.database.asset_changes import AssetBytes
 from scene_pipeline.database.assets import AssetRow
+from scene_pipeline.database.rows import MAX_BIGINT
 from scene_pipeline.errors import FileRefusedError, NotFoundError, UsageError
 from scene_pipeline.media.images import InspectedFile
 from scene_pipeline.pipeline.library.deriving import derive_all
@@ -28,7 +29,8 @@ from scene_pipeline.scenes.identity import (
 
 ATTEMPTS = 5
 """How often a row is begun anew where others delete or collect the same bytes meanwhile."""
-_MAX_SEED = 2**63 - 1
+MIB = 2**20
+"""What the settings of sizes count in, in bytes."""
 _MAX_MODEL_LENGTH = 200
 
 
@@ -50,7 +52,7 @@ class CheckedFile:
     def stored_as(self, key: str, url: str) -> AssetBytes:
         """The facts of its bytes, once they are stored."""
         file = self.file
-        seed = file.seed if file.seed is not None and 0 <= file.seed <= _MAX_SEED else None
+        seed = file.seed if file.seed is not None and 0 <= file.seed <= MAX_BIGINT else None
         return AssetBytes(
             url=url,
             storage_key=key,
@@ -91,7 +93,7 @@ async def check_file(services: Services, path: Path, kind: AssetKind) -> Checked
         path,
         media=MEDIA_OF_KIND[kind],
         allow_svg=settings.asset_allow_svg,
-        max_image_bytes=settings.asset_max_image_mb * 2**20,
+        max_image_bytes=settings.asset_max_image_mb * MIB,
     )
     return CheckedFile(path, kind, file)
 
@@ -168,7 +170,7 @@ def _check_on_disk(path: Path, max_megabytes: int) -> None:
         raise UsageError(f"{path} is no file.", code="not_a_file", next_action="Name a file.")
     if facts.st_size == 0:
         raise FileRefusedError(f"{path} is empty.", code="file_empty")
-    if facts.st_size > max_megabytes * 2**20:
+    if facts.st_size > max_megabytes * MIB:
         raise FileRefusedError(
             f"{path} has {facts.st_size:,} bytes; at most {max_megabytes} MiB are taken.",
             code="too_large",

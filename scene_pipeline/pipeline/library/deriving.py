@@ -10,7 +10,6 @@ from typing import get_args
 
 from scene_pipeline.database import derivatives
 from scene_pipeline.database.derivatives import DerivativeForm, DerivativeRow, SourceObject
-from scene_pipeline.database.drift_library import forget_derivative
 from scene_pipeline.errors import SceneError, StorageError, UsageError
 from scene_pipeline.pipeline.library.storing import Payload, store_payload
 from scene_pipeline.pipeline.services import Services
@@ -22,8 +21,8 @@ DERIVABLE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif
 _WEBP = "image/webp"
 
 
-async def derivative_url(services: Services, storage_key: str, form: DerivativeForm) -> str:
-    """The permanent address of another form of a stored picture, made now where there is none.
+async def derivative_key(services: Services, storage_key: str, form: DerivativeForm) -> str:
+    """The storage key of another form of a stored picture, made now where there is none.
 
     Args:
         services: Of this process.
@@ -36,11 +35,6 @@ async def derivative_url(services: Services, storage_key: str, form: DerivativeF
         StorageError: It is not in the store, or the store refused.
         ImageError: It cannot be decoded.
     """
-    return services.store.url(await derivative_key(services, storage_key, form))
-
-
-async def derivative_key(services: Services, storage_key: str, form: DerivativeForm) -> str:
-    """As `derivative_url`, the storage key."""
     async with services.pool.connection() as conn:
         found = await derivatives.derivative_key(conn, storage_key, form)
         source = await derivatives.source_object(conn, storage_key)
@@ -59,7 +53,7 @@ async def derivative_key(services: Services, storage_key: str, form: DerivativeF
     data = await services.call(services.store.read, storage_key)
     if found is not None:
         async with services.pool.connection() as conn:
-            await forget_derivative(conn, storage_key, form)
+            await derivatives.forget_derivative(conn, storage_key, form)
     return await _make(services, storage_key, source, data, form)
 
 

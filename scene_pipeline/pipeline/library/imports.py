@@ -28,7 +28,7 @@ from scene_pipeline.pipeline.library.bringing import bring
 from scene_pipeline.pipeline.library.import_events import ImportOutcome, ImportProgress, Tell
 from scene_pipeline.pipeline.library.sources import kept_source_url, name_of, shown_source
 from scene_pipeline.pipeline.library.uploads import remove_upload
-from scene_pipeline.pipeline.library.workspace import workspace
+from scene_pipeline.pipeline.library.workspace import open_workspace
 from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.pipeline.services import Services
 
@@ -68,13 +68,15 @@ async def import_all(
         tell(outcome)
         return outcome
 
-    with workspace(services.settings.home_directory) as directory:
-        async with GenerationLocks.connect(services.database_url) as locks:
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    begun = [tasks.create_task(one(row, directory)) for row in rows]
-            except ExceptionGroup as errors:
-                raise _first(errors) from errors
+    async with (
+        open_workspace(services) as directory,
+        GenerationLocks.connect(services.database_url) as locks,
+    ):
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                begun = [tasks.create_task(one(row, directory)) for row in rows]
+        except ExceptionGroup as errors:
+            raise _first(errors) from errors
     return [task.result() for task in begun]
 
 

@@ -86,12 +86,10 @@ async def require_asset(conn: Connection, asset_id: str) -> AssetRow:
 
 
 async def uses_of(conn: Connection, asset: AssetRow) -> list[AssetUse]:
-    """Who needs an asset just now; nobody is told of for a frame, which is never removed so."""
+    """Who needs an asset just now, read without a lock; nobody of a frame, never removed so."""
     if asset.kind == "frame":
         return []
-    async with conn.transaction():
-        sole_keys = await asset_uses.lock_sole_keys(conn, asset)
-        return await asset_uses.asset_uses(conn, asset, sole_keys)
+    return await asset_uses.asset_uses(conn, asset, await asset_uses.sole_keys(conn, asset))
 
 
 def uses_in_words(uses: Sequence[AssetUse]) -> str:

@@ -17,7 +17,7 @@ from scene_pipeline.database import asset_search
 from scene_pipeline.database.asset_search import Conditions, Found, Position, Shelf
 from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.database.projects import get_project
-from scene_pipeline.database.rows import Connection
+from scene_pipeline.database.rows import MAX_BIGINT, Connection
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.library.tagging import normalised_tags
 from scene_pipeline.scenes.identity import ASSET_KINDS, LibraryKind
@@ -26,7 +26,6 @@ MAX_PAGE = 200
 MAX_TEXT_LENGTH = 200
 _MAX_WORDS = 12
 _MAX_CURSOR_LENGTH = 300
-_MAX_SEED = 2**63 - 1
 # At the same moment assets come first; the order of a page is newest first.
 _SHELF_RANK: dict[Shelf, int] = {"assets": 1, "frames": 0}
 
@@ -144,7 +143,7 @@ def _check(query: LibraryQuery) -> None:
         raise _query_invalid(f"A page has 1 to {MAX_PAGE} entries, not {query.limit}")
     if query.kind is not None and query.kind not in ("frame", *ASSET_KINDS):
         raise _query_invalid(f"{str(query.kind)[:40]!r} is no kind of the library")
-    if query.seed is not None and not 0 <= query.seed <= _MAX_SEED:
+    if query.seed is not None and not 0 <= query.seed <= MAX_BIGINT:
         raise _query_invalid(f"{query.seed} is no seed")
     texts = (query.text, query.client_id, query.campaign_id, query.model)
     for text in texts:
@@ -190,4 +189,4 @@ def _read_cursor(text: str) -> Position:
         raise ValueError(shelf)
     if shelf == "frames":
         return Position(at, shelf, UUID(row_id))
-    return Position(at, shelf, min(max(int(row_id), 0), _MAX_SEED))
+    return Position(at, shelf, min(max(int(row_id), 0), MAX_BIGINT))

@@ -46,7 +46,8 @@ async def sweep_uploads(
         age: How long an upload is waited for.
         limit: Most uploads, and most objects.
     """
-    report = SweepReport(removed_folders=remove_leftovers(services.settings.home_directory))
+    home = services.settings.home_directory
+    report = SweepReport(removed_folders=await services.call(remove_leftovers, home))
     async with services.pool.connection() as conn:
         found = await rows.unconfirmed_uploads(conn, age, limit)
     for import_id in found:

@@ -19,31 +19,6 @@ from scene_pipeline.scenes.identity import parse_frame_asset_id
 MAX_TAG_LENGTH = 64
 
 
-async def change_tags(
-    conn: Connection, asset_id: str, *, add: Iterable[str] = (), remove: Iterable[str] = ()
-) -> AssetRow:
-    """Add and remove tags of an asset; what is removed and added stays.
-
-    Args:
-        conn: Not inside a transaction; this is one.
-        asset_id: `ast_...`.
-        add: Tags as somebody typed them.
-        remove: Likewise; one that the asset does not have is no error.
-
-    Raises:
-        UsageError: code "tag_invalid" or "too_many_tags"; "asset_is_frame" for a frame.
-        NotFoundError: There is no such asset.
-    """
-    refuse_frame(asset_id, "Frames have no tags of their own")
-    added, removed = normalised_tags(add), set(normalised_tags(remove))
-    async with conn.transaction():
-        row = await asset_changes.lock_asset(conn, asset_id)
-        if row is None:
-            raise_unknown(asset_id)
-        kept = tuple(tag for tag in row.tags if tag not in removed)
-        return await give_tags(conn, row, merged_tags(kept, added))
-
-
 async def give_tags(conn: Connection, row: AssetRow, tags: tuple[str, ...]) -> AssetRow:
     """Give a locked asset these tags and no others, in the caller's transaction, and tell it.
 

@@ -20,27 +20,21 @@ from scene_pipeline.database import uploads as rows
 from scene_pipeline.database.imports import ImportRow, append_import_event, get_import
 from scene_pipeline.database.uploads import NewUpload
 from scene_pipeline.errors import NotFoundError, StorageError, UsageError
+from scene_pipeline.media.file_types import extension_of, mime_types
+from scene_pipeline.pipeline.library.checked_files import MIB
 from scene_pipeline.pipeline.library.naming import asset_name, checked_metadata, checked_place
 from scene_pipeline.pipeline.library.tagging import normalised_tags
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import (
     MEDIA_OF_KIND,
+    UPLOADS_PREFIX,
     AssetKind,
-    MediaType,
     upload_storage_key,
 )
 from scene_pipeline.settings import Settings
 from scene_pipeline.storage.base import PresignedUpload
-from scene_pipeline.storage.keys import CONTENT_TYPES
 
 UPLOAD_EXPIRED: Final = "upload_expired"
-_MIB = 2**20
-_EXTENSIONS: Mapping[MediaType, tuple[str, ...]] = {
-    "image": ("png", "jpg", "webp", "gif", "svg"),
-    "video": ("mp4", "webm", "mov", "avi", "mkv"),
-    "audio": ("mp3", "wav", "ogg", "aac"),
-    "document": ("pdf", "doc", "docx"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +111,8 @@ async def complete_upload(services: Services, import_id: UUID) -> ImportRow:
     Raises:
         NotFoundError: There is no such upload.
         UsageError: code "upload_missing": nothing has arrived; "upload_expired"; "too_large".
-        StorageError: The store cannot be asked.
+        StorageError: The store cannot be asked; code "upload_key_foreign": the row names something
+            else.
     """
     row = await _upload(services, import_id)
     if row.state == "expired":
@@ -128,7 +123,7 @@ async def complete_upload(services: Services, import_id: UUID) -> ImportRow:
         )
     if row.state != "awaiting_upload" or row.upload_key is None:
         return row
-    arrived = await services.call(services.store.head, row.upload_key)
+    arrived = await services.call(services.store.head, require_upload_key(row.upload_key))
     if arrived is None:
         raise UsageError(
             "Nothing has arrived for this upload.",
@@ -143,15 +138,42 @@ async def complete_upload(services: Services, import_id: UUID) -> ImportRow:
 
 
 async def remove_upload(services: Services, key: str | None) -> bool:
-    """Remove the bytes of an upload that was let go of; what does not work the sweep does later."""
+    """Remove the bytes of an upload that was let go of; what does not work the sweep does later.
+
+    Args:
+        services: Store and database.
+        key: Where it arrived; None where it was no upload.
+
+    Returns:
+        False where they may still be there: the store failed, or the key is no upload's, whose
+        bytes are never removed here.
+    """
     if key is None:
         return True
     with suppress(StorageError):
+        require_upload_key(key)
         await services.call(services.store.delete, key)
         async with services.pool.connection() as conn:
             await rows.mark_uploads_removed(conn, [key])
         return True
     return False
+
+
+def require_upload_key(key: str) -> str:
+    """The key, where uploads arrive under such.
+
+    Rows are written by other programs too, and what lies elsewhere is shown or kept by somebody.
+
+    Raises:
+        StorageError: code "upload_key_foreign".
+    """
+    if key.startswith(f"{UPLOADS_PREFIX}/"):
+        return key
+    raise StorageError(
+        f"{key[:80]!r} is no key of an upload; nothing there is read or removed.",
+        code="upload_key_foreign",
+        next_action="Ask for a new upload and send the file again.",
+    )
 
 
 async def _upload(services: Services, import_id: UUID) -> ImportRow:
@@ -202,28 +224,24 @@ async def _refuse(services: Services, row: ImportRow) -> NoReturn:
 
 
 def _extension(request: UploadRequest, settings: Settings) -> str:
-    media = MEDIA_OF_KIND[request.kind]
-    accepted = {
-        CONTENT_TYPES[extension]: extension
-        for extension in _EXTENSIONS[media]
-        if extension != "svg" or settings.asset_allow_svg
-    }
-    if request.content_type not in accepted:
+    accepted = mime_types(MEDIA_OF_KIND[request.kind], allow_svg=settings.asset_allow_svg)
+    extension = extension_of(request.content_type)
+    if extension is None or request.content_type not in accepted:
         raise UsageError(
             f"{request.content_type[:80]!r} is no type of {request.kind.replace('_', ' ')}s that"
             " is taken.",
             code="kind_mismatch",
             next_action=f"Send one of: {', '.join(accepted)}.",
         )
-    return accepted[request.content_type]
+    return extension
 
 
 def _max_bytes(request: UploadRequest, settings: Settings) -> int:
     is_image = MEDIA_OF_KIND[request.kind] == "image"
     megabytes = settings.asset_max_image_mb if is_image else settings.asset_max_file_mb
     variable = "ASSET_MAX_IMAGE_MB" if is_image else "ASSET_MAX_FILE_MB"
-    wanted = megabytes * _MIB if request.size_bytes is None else request.size_bytes
-    if not 1 <= wanted <= megabytes * _MIB:
+    wanted = megabytes * MIB if request.size_bytes is None else request.size_bytes
+    if not 1 <= wanted <= megabytes * MIB:
         raise UsageError(
             f"A file of {wanted} bytes is not taken, only 1 byte to {megabytes} MiB.",
             code="too_large" if wanted > 0 else "file_empty",

@@ -9,11 +9,12 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from scene_pipeline.errors import ConfigurationError
+from scene_pipeline.pipeline.services import Services
 
 _PREFIX = "import-"
 _AGE_SECONDS = 60.0
@@ -46,6 +47,22 @@ def workspace(home: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(descriptor)
+
+
+@asynccontextmanager
+async def open_workspace(services: Services) -> AsyncIterator[Path]:
+    """As `workspace`, made and removed in a thread: the loop never waits for many files to go.
+
+    Raises:
+        ConfigurationError: It cannot be made.
+    """
+    folder = ExitStack()
+    made = workspace(services.settings.home_directory)
+    directory = await services.call(folder.enter_context, made)
+    try:
+        yield directory
+    finally:
+        await services.call(folder.close)
 
 
 def remove_leftovers(home: Path) -> int:

@@ -24,9 +24,10 @@ from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import BlockedError
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.references import SettledPicture, request_hash_of
-from scene_pipeline.pipeline.making.named_references import look_at_named, named_references
+from scene_pipeline.pipeline.making.named_references import look_at_named
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.orders import SceneRef
+from scene_pipeline.pipeline.planning.chains import named_references
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 from scene_pipeline.pipeline.references.checking import (
     required,

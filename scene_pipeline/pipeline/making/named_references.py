@@ -9,22 +9,17 @@ document's. Does not belong here: frames of a continuity group (`pipeline.making
 """
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import FetchError, ProviderError
 from scene_pipeline.pipeline.keeping.references import is_reachable
+from scene_pipeline.pipeline.planning.chains import named_references
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageProvider
 
 FETCH_ATTEMPTS = 3
-
-
-def named_references(generation: Generation) -> Sequence[str]:
-    """The addresses that a request named; none where the document's own references hold."""
-    return generation.parameters.get("references") or ()
 
 
 async def look_at_named(
@@ -37,7 +32,7 @@ async def look_at_named(
         FetchError: One cannot be fetched, by us or by the provider, or must not be.
         ImageError: One is not a picture that we accept.
     """
-    urls = named_references(generation)
+    urls = named_references(generation) or ()
     taken = provider.reference_limits(generation.endpoint).max_count
     if len(urls) > taken:
         raise ProviderError(

@@ -47,6 +47,12 @@ def document_references(generation: Generation) -> Sequence[str]:
     return generation.content.get("references") or ()
 
 
+def wanted_references(generation: Generation) -> Sequence[str]:
+    """Pictures to go by: those that its request named, else the document's."""
+    named = named_references(generation)
+    return document_references(generation) if named is None else named
+
+
 def next_rung(
     services: Services,
     failed: Generation,
@@ -97,18 +103,15 @@ def next_rung(
     )
 
 
-def own_parameters(failed: Generation, max_references: int) -> dict[str, Any]:
+def own_parameters(failed: Generation) -> dict[str, Any]:
     """What another model is given: steps, guidance and arguments of the first mean nothing to it.
 
-    Args:
-        failed: The attempt of the first model.
-        max_references: Pictures that the other one takes; where that is less than were named, it
-            goes without.
+    Pictures to go by stay: a model that does not take them all is not asked.
     """
     own: dict[str, Any] = {"output_format": failed.parameters.get("output_format")}
     named = named_references(failed)
     if named is not None:
-        own["references"] = named if len(named) <= max_references else []
+        own["references"] = list(named)
     return own
 
 

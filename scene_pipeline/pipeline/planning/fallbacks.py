@@ -65,13 +65,12 @@ async def plan_fallback(
             continue
         words = [*(what_came_of(attempt) for attempt in chain), *passed_over]
         because = {"number": number, "of": listed.length, "because": "; ".join(words)}
-        most = services.provider(fallback.provider).reference_limits(fallback.model).max_count
         new = chains.next_rung(
             services,
             failed,
             fallback.provider,
             fallback.model,
-            parameters=chains.own_parameters(failed, most),
+            parameters=chains.own_parameters(failed),
             image_count=1,
             fallback=because,
         )
@@ -128,15 +127,13 @@ def _why_not(services: Services, failed: Generation, fallback: Fallback) -> str 
             "its key is missing" if is_key_missing(error.error_code) else "its key cannot be used"
         )
     limits = provider.reference_limits(fallback.model)
-    named = chains.named_references(failed)
-    wanted = chains.document_references(failed) if named is None else named
     price = services.prices.estimate(
         fallback.provider, fallback.model, failed.width, failed.height
     ).unit_price
     is_priced = provider.capabilities.is_free or price is not None
     return unfit(
         limits,
-        len(wanted),
+        len(chains.wanted_references(failed)),
         has_other_picture=bool(failed.reference_images),
         is_priced=is_priced or services.settings.allow_unknown_price,
     )

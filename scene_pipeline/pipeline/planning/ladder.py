@@ -102,8 +102,7 @@ async def _plan_step(
     except ConfigurationError:
         return None  # a fallback whose key is missing is no fallback
     most = provider.reference_limits(step.endpoint).max_count
-    is_named = chains.named_references(rejected) is not None
-    if not is_named and len(chains.document_references(rejected)) > most:
+    if len(chains.wanted_references(rejected)) > most:
         return None  # without them it would be another picture: a person is asked
     is_reseed = step.kind == "reseed"
     new = chains.next_rung(
@@ -111,7 +110,7 @@ async def _plan_step(
         rejected,
         step.provider,
         step.endpoint,
-        parameters=rejected.parameters if is_reseed else chains.own_parameters(rejected, most),
+        parameters=rejected.parameters if is_reseed else chains.own_parameters(rejected),
         image_count=rejected.image_count if is_reseed else 1,
         fallback=rejected.fallback if is_reseed else None,
     )

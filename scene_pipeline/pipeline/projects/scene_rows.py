@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from scene_pipeline.database import references
+from scene_pipeline.database.project_settings import hold_project
 from scene_pipeline.database.projects import StoredDocument, synchronise_scenes
 from scene_pipeline.database.reference_digests import adopt_digests
 from scene_pipeline.database.rows import Connection, SceneRow
@@ -58,7 +59,8 @@ async def synchronise(
     is_due = project.planned_revision < project.revision
     looked = await pictures.look_up(conn, project.id, named) if named else None
     if looked is not None and (is_due or looked.has_other_bytes):
-        await references.hold_project(conn, project.id)
+        # One transaction at a time derives a project's scenes from its pictures.
+        await hold_project(conn, project.id)
         # Again: another transaction may have derived them meanwhile.
         looked = await pictures.look_up(conn, project.id, named)
     if is_due:

@@ -16,6 +16,7 @@ from typing import Final
 
 from scene_pipeline.database import drift_library
 from scene_pipeline.database.addresses import RowAddress, move_rows
+from scene_pipeline.database.derivatives import forget_derivative
 from scene_pipeline.database.drift_library import KeyRange, LibraryObjectUse, MiscountedObject
 from scene_pipeline.errors import SceneError, StorageError
 from scene_pipeline.pipeline.facts import failure_of
@@ -182,7 +183,7 @@ async def _make_again(check: LibraryCheck, use: LibraryObjectUse, message: str) 
         check.find("derivative_gone", use.key, "found", f"{message}.")
         return
     async with check.services.pool.connection() as conn:
-        await drift_library.forget_derivative(conn, use.source_key, use.form)
+        await forget_derivative(conn, use.source_key, use.form)
     try:
         await derivative_key(check.services, use.source_key, use.form)
     except SceneError as error:

@@ -1,7 +1,7 @@
 """Retention: old versions that nothing needs give up their bytes; their rows stay for good.
 
 Belongs here: going through the projects, bounds, the report. Does not belong here: what counts as
-needed (`database.retention`), removing objects (`pipeline.upkeep.collect`).
+needed (`database.retention_verdicts`), removing objects (`pipeline.upkeep.collect`).
 
 What is kept in any case: current versions, all versions of locked scenes, the newest N of each
 scene, everything younger than D days, and what is referred to: by a document, an unfinished
@@ -18,13 +18,14 @@ from uuid import UUID
 
 from scene_pipeline.database import retention
 from scene_pipeline.database.collection import Amount
+from scene_pipeline.database.giving_up import give_up
 from scene_pipeline.database.retention import (
     GivenUp,
     KeepReason,
     OldVersion,
     ProjectRule,
-    RetentionRule,
 )
+from scene_pipeline.database.retention_verdicts import RetentionRule
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import frame_asset_id
 from scene_pipeline.settings import Settings
@@ -160,11 +161,14 @@ class _Sweep:
         for start in range(0, len(versions), _VERSIONS_PER_TRANSACTION):
             chunk = versions[start : start + _VERSIONS_PER_TRANSACTION]
             async with self.services.pool.connection() as conn:
-                total += await retention.give_up(conn, project_id, chunk, self.rule)
+                total += await give_up(conn, project_id, chunk, self.rule)
         return total
 
     async def _elsewhere(self) -> set[str] | frozenset[str]:
-        """What other projects' documents name: read once, when something is due at all."""
+        """What other projects' documents name: read once, when something is due at all.
+
+        A dry run tells this much; `give_up` asks again.
+        """
         if self._named_elsewhere is None:
             self._named_elsewhere = set()
             async for page in _pages(self.services):

@@ -32,7 +32,7 @@ CREATE TABLE user_assets (
     source_url          text,
     -- What a picture that one of our models made says of itself.
     model               text,
-    seed                bigint,
+    seed                bigint CHECK (seed >= 0),
     metadata            jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now(),
@@ -49,10 +49,12 @@ CREATE UNIQUE INDEX user_assets_content ON user_assets (
 -- cheap walked through the newest 10,000 rows and computed it for each (112 ms instead of 2).
 CREATE FUNCTION asset_words(name text, tags text[], source_url text, metadata jsonb)
 RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE COST 2000 AS $$
+    -- Bounded each: a tsvector holds a megabyte, and a row must not fail for its words.
     SELECT to_tsvector('simple'::regconfig, name || ' ' || regexp_replace(name, '[^[:alnum:]]+', ' ', 'g'))
         || to_tsvector('simple'::regconfig, array_to_string(tags, ' ') || ' '
             || regexp_replace(array_to_string(tags, ' '), '[^[:alnum:]]+', ' ', 'g'))
-        || to_tsvector('simple'::regconfig, regexp_replace(coalesce(source_url, ''), '[^[:alnum:]]+', ' ', 'g'))
+        || to_tsvector('simple'::regconfig,
+            regexp_replace(left(coalesce(source_url, ''), 10000), '[^[:alnum:]]+', ' ', 'g'))
         || jsonb_to_tsvector('simple'::regconfig, metadata, '["string"]')
 $$;
 -- In a language that is not unfolded into the question, so that its price counts.
@@ -60,7 +62,8 @@ CREATE FUNCTION frame_words(scene_id text, prompt text) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 2000 AS $$
 BEGIN
     RETURN to_tsvector('simple'::regconfig, scene_id || ' '
-        || regexp_replace(scene_id, '[^[:alnum:]]+', ' ', 'g') || ' ' || coalesce(prompt, ''));
+        || regexp_replace(scene_id, '[^[:alnum:]]+', ' ', 'g') || ' '
+        || left(coalesce(prompt, ''), 100000));  -- a tsvector holds a megabyte
 END $$;
 
 -- Pages of the library, newest first; each question has the index that answers it.
@@ -75,6 +78,8 @@ CREATE INDEX user_assets_tags ON user_assets USING gin (tags) WHERE deleted_at I
 CREATE INDEX user_assets_model ON user_assets (model, created_at DESC, id DESC)
     WHERE deleted_at IS NULL AND model IS NOT NULL;
 CREATE INDEX user_assets_seed ON user_assets (seed) WHERE deleted_at IS NULL AND seed IS NOT NULL;
+CREATE INDEX user_assets_user ON user_assets (user_id, created_at DESC, id DESC)
+    WHERE deleted_at IS NULL AND user_id IS NOT NULL;
 CREATE INDEX user_assets_object ON user_assets (storage_key);
 CREATE INDEX user_assets_client ON user_assets (client_id, created_at DESC, id DESC)
     WHERE deleted_at IS NULL AND client_id IS NOT NULL;
@@ -139,14 +144,15 @@ CREATE TABLE asset_imports (
                             'image', 'video', 'audio', 'document',
                             'element_image', 'scene_video', 'final_render')),
     name                text CHECK (char_length(name) BETWEEN 1 AND 300),
-    tags                text[] NOT NULL DEFAULT '{}',
+    tags                text[] NOT NULL DEFAULT '{}' CHECK (cardinality(tags) <= 100),
     CHECK (coalesce(array_ndims(tags), 1) = 1 AND array_position(tags, NULL) IS NULL),
     metadata            jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(metadata) = 'object'),
-    replace_asset_id    text,                               -- the asset that is to have these bytes
+    -- The asset that is to have these bytes.
+    replace_asset_id    text REFERENCES user_assets (asset_id),
     source              text NOT NULL CHECK (source IN ('url', 'upload')),
     source_url          text,
     -- Of an upload: where it arrives, and what was permitted.
-    upload_key          text,
+    upload_key          text UNIQUE CHECK (upload_key ~ '^uploads/'),
     upload_content_type text,
     upload_max_bytes    bigint,
     state               text NOT NULL DEFAULT 'pending' CHECK (state IN (
@@ -156,7 +162,7 @@ CREATE TABLE asset_imports (
     attempts            integer NOT NULL DEFAULT 0,
     launch_id           uuid,                               -- what one run was asked to import
     run_id              text,                               -- the run that worked on it last
-    bytes_received      bigint NOT NULL DEFAULT 0,
+    bytes_received      bigint NOT NULL DEFAULT 0 CHECK (bytes_received >= 0),
     bytes_total         bigint,                             -- as the other side announced it
     asset_id            text REFERENCES user_assets (asset_id),
     is_duplicate        boolean NOT NULL DEFAULT false,     -- the library had these bytes already
@@ -169,13 +175,17 @@ CREATE TABLE asset_imports (
     finished_at         timestamptz,
     CHECK ((source = 'url') = (source_url IS NOT NULL)),
     CHECK ((source = 'upload') = (upload_key IS NOT NULL)),
+    CHECK ((source = 'upload') = (upload_content_type IS NOT NULL)),
+    CHECK ((source = 'upload') = (upload_max_bytes IS NOT NULL) AND upload_max_bytes > 0),
+    CHECK (state NOT IN ('awaiting_upload', 'expired') OR source = 'upload'),
     CHECK (state <> 'done' OR asset_id IS NOT NULL),
     CHECK (state <> 'failed' OR error_code IS NOT NULL)
 );
 CREATE INDEX asset_imports_due ON asset_imports (due_at) WHERE state IN ('pending', 'running');
 CREATE INDEX asset_imports_launch ON asset_imports (launch_id) WHERE launch_id IS NOT NULL;
 CREATE INDEX asset_imports_unconfirmed ON asset_imports (created_at) WHERE state = 'awaiting_upload';
-CREATE INDEX asset_imports_upload ON asset_imports (upload_key) WHERE upload_key IS NOT NULL;
+CREATE INDEX asset_imports_same ON asset_imports (md5(source_url))
+    WHERE state IN ('pending', 'running');
 CREATE INDEX asset_imports_batch ON asset_imports (batch_id, seq);
 CREATE INDEX asset_imports_project ON asset_imports (project_id, seq DESC);
 
@@ -190,6 +200,7 @@ CREATE INDEX pipeline_events_import ON pipeline_events (import_id, id) WHERE imp
 -- What is known of a picture that a document names, by its name there. The digest takes part in the
 -- content of every scene that names it; what was known last stays while nothing better is known.
 CREATE TABLE reference_pictures (
+    id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id          uuid NOT NULL REFERENCES projects (id),
     reference           text NOT NULL CHECK (char_length(reference) BETWEEN 1 AND 4000),
     asset_id            text,                               -- of the library, where it is named so
@@ -207,7 +218,8 @@ CREATE TABLE reference_pictures (
     problem_message     text,
     problem_next_action text,
     checked_at          timestamptz NOT NULL DEFAULT now(),
-    CHECK (problem_code IS NOT NULL OR sha256 IS NOT NULL)
+    CHECK (problem_code IS NOT NULL OR sha256 IS NOT NULL),
+    CHECK ((problem_code IS NULL) = (problem_message IS NULL))
 );
 -- By its digest: a long name of other letters than ASCII does not fit into an index.
 CREATE UNIQUE INDEX reference_pictures_name ON reference_pictures (project_id, md5(reference));
@@ -253,6 +265,7 @@ CREATE TABLE storage_copies (
     copied_at           timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (target, key)
 );
+CREATE INDEX storage_copies_key ON storage_copies (key);
 -- Where versions could be had before the library moved: still our addresses, wherever one turns up
 -- (a file that was exported before, an editor's old copy).
 CREATE TABLE former_addresses (
