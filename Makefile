@@ -2,7 +2,7 @@
 PYTHON ?= python3
 FILE ?= examples/lighthouse.json
 # Test processes. Tests wait more than they compute, so more of them than cores pay off.
-JOBS ?= 4
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -24,7 +24,7 @@ up: $(RUNTIME) ## Start database, frame server and Dagster, to stay; Ctrl-C stop
 down: $(RUNTIME) ## Stop what `make up` started, from another terminal
 	@$(BIN)/scene-pipeline down
 
-test: $(DEVELOPMENT) ## Run the tests, a few minutes
+test: $(DEVELOPMENT) ## Run the tests, about a quarter of an hour
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-long: $(DEVELOPMENT) ## Run the soaks, races and walks that `make test` leaves out

@@ -96,7 +96,8 @@ def test_nothing_outlives_an_up_that_was_killed(cli: CommandLine) -> None:
     with up(cli) as running:
         running.process.kill()
 
-        wait_until(lambda: not processes_of(cli.home), STOP_SECONDS)
+        # Dagster's code server notices by its heartbeat, after 45 s at the latest.
+        wait_until(lambda: not processes_of(cli.home), 3 * STOP_SECONDS)
         assert cli("down").out == "Nothing is up.\n"
 
 
