@@ -5,6 +5,8 @@ Belongs here: when. Does not belong here: what is done (`pipeline`, by the jobs 
 Times are UTC. A schedule whose last run is still at work leaves it at that.
 """
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from scene_pipeline.defs.active_runs import has_active_run
@@ -18,99 +20,77 @@ from scene_pipeline.defs.upkeep import (
 from scene_pipeline.settings import load_settings
 
 _TIMEZONE = "UTC"
-_RUNNING = dg.DefaultScheduleStatus.RUNNING
 
 
-@dg.schedule(
-    job=reconcile_job,
-    name="reconcile_hourly",
-    cron_schedule="7 * * * *",
-    execution_timezone=_TIMEZONE,
-    default_status=_RUNNING,
-    description=(
-        "Every hour: compares documents, rows and objects, and repairs what disagrees, so that no "
-        "URL in a document dies. SCENE_PIPELINE_RECONCILE_APPLY=false lets it only tell. Spends "
-        "nothing."
-    ),
+def _at_fixed_times(
+    job: dg.JobDefinition,
+    name: str,
+    cron: str,
+    description: str,
+    why_not: Callable[[], str | None] = lambda: None,
+) -> dg.ScheduleDefinition:
+    """A schedule that launches a job unless a run of it is at work, or `why_not` says otherwise."""
+
+    @dg.schedule(
+        job=job,
+        name=name,
+        cron_schedule=cron,
+        execution_timezone=_TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+    def launch(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        reason = why_not()
+        if reason is None and has_active_run(context.instance, job.name):
+            reason = f"A run of {job.name} is still at work, or waits for its turn."
+        return dg.RunRequest() if reason is None else dg.SkipReason(reason)
+
+    return launch
+
+
+def _without_a_key() -> str | None:
+    if load_settings().fal_key:
+        return None
+    return "FAL_KEY is not set, so there is nobody to ask for prices."
+
+
+reconcile_hourly = _at_fixed_times(
+    reconcile_job,
+    "reconcile_hourly",
+    "7 * * * *",
+    "Every hour: compares documents, rows and objects, and repairs what disagrees, so that no "
+    "URL in a document dies. SCENE_PIPELINE_RECONCILE_APPLY=false lets it only tell. Spends "
+    "nothing.",
 )
-def reconcile_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Compare and repair."""
-    return _unless_at_work(context, reconcile_job)
-
-
-@dg.schedule(
-    job=collection_job,
-    name="collection_nightly",
-    cron_schedule="30 3 * * *",
-    execution_timezone=_TIMEZONE,
-    default_status=_RUNNING,
-    description=(
-        "Every night: tells which old versions and leftovers could go; removes them where "
-        "SCENE_PIPELINE_COLLECT_APPLY=true. What is in use is never touched. Spends nothing."
-    ),
+collection_nightly = _at_fixed_times(
+    collection_job,
+    "collection_nightly",
+    "30 3 * * *",
+    "Every night: tells which old versions and leftovers could go; removes them where "
+    "SCENE_PIPELINE_COLLECT_APPLY=true. What is in use is never touched. Spends nothing.",
 )
-def collection_nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Retention and collection."""
-    return _unless_at_work(context, collection_job)
-
-
-@dg.schedule(
-    job=archive_job,
-    name="archive_nightly",
-    cron_schedule="50 3 * * *",
-    execution_timezone=_TIMEZONE,
-    default_status=_RUNNING,
-    description=(
-        "Every night: takes archived projects out of Dagster's lists of partitions. Their frames, "
-        "versions and documents stay. Spends nothing."
-    ),
+archive_nightly = _at_fixed_times(
+    archive_job,
+    "archive_nightly",
+    "50 3 * * *",
+    "Every night: takes archived projects out of Dagster's lists of partitions. Their frames, "
+    "versions and documents stay. Spends nothing.",
 )
-def archive_nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Partition keys of archived projects."""
-    return _unless_at_work(context, archive_job)
-
-
-@dg.schedule(
-    job=upload_sweep_job,
-    name="upload_sweep_nightly",
-    cron_schedule="20 4 * * *",
-    execution_timezone=_TIMEZONE,
-    default_status=_RUNNING,
-    description=(
-        "Every night: gives up uploads that were permitted a day ago and never confirmed, and "
-        "removes what arrived of them. Spends nothing."
-    ),
+upload_sweep_nightly = _at_fixed_times(
+    upload_sweep_job,
+    "upload_sweep_nightly",
+    "20 4 * * *",
+    "Every night: gives up uploads that were permitted a day ago and never confirmed, and "
+    "removes what arrived of them. Spends nothing.",
 )
-def upload_sweep_nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Uploads that nobody confirmed."""
-    return _unless_at_work(context, upload_sweep_job)
-
-
-@dg.schedule(
-    job=price_refresh_job,
-    name="price_refresh_daily",
-    cron_schedule="10 4 * * *",
-    execution_timezone=_TIMEZONE,
-    default_status=_RUNNING,
-    description=(
-        "Every day, where FAL_KEY is set: asks Fal what its models cost now, which estimates and "
-        "caps rely on. Asking is free of charge."
-    ),
+price_refresh_daily = _at_fixed_times(
+    price_refresh_job,
+    "price_refresh_daily",
+    "10 4 * * *",
+    "Every day, where FAL_KEY is set: asks Fal what its models cost now, which estimates and "
+    "caps rely on. Asking is free of charge.",
+    _without_a_key,
 )
-def price_refresh_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-    """Prices, where there is a key to ask with."""
-    if not load_settings().fal_key:
-        return dg.SkipReason("FAL_KEY is not set, so there is nobody to ask for prices.")
-    return _unless_at_work(context, price_refresh_job)
-
-
-def _unless_at_work(
-    context: dg.ScheduleEvaluationContext, job: dg.JobDefinition
-) -> dg.RunRequest | dg.SkipReason:
-    if has_active_run(context.instance, job.name):
-        return dg.SkipReason(f"A run of {job.name} is still at work, or waits for its turn.")
-    return dg.RunRequest()
-
 
 SCHEDULES: tuple[dg.ScheduleDefinition, ...] = (
     reconcile_hourly,
