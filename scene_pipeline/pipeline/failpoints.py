@@ -33,7 +33,6 @@ Failpoint = Literal[
 ]
 FAILPOINTS: tuple[Failpoint, ...] = get_args(Failpoint)
 OrderFailpoint = Literal["after_references", "after_rung"]
-ORDER_FAILPOINTS: tuple[OrderFailpoint, ...] = get_args(OrderFailpoint)
 CandidateFailpoint = Literal[
     "candidate_before_upload",
     "candidate_before_keep",
@@ -80,18 +79,17 @@ CopyFailpoint = Literal[
     "copy_after_addresses",
 ]
 COPY_FAILPOINTS: tuple[CopyFailpoint, ...] = get_args(CopyFailpoint)
-_KNOWN: frozenset[str] = frozenset(
-    (
-        *FAILPOINTS,
-        *ORDER_FAILPOINTS,
-        *CANDIDATE_FAILPOINTS,
-        *HEAL_FAILPOINTS,
-        *TICK_FAILPOINTS,
-        *ASSET_FAILPOINTS,
-        *IMPORT_FAILPOINTS,
-        *COPY_FAILPOINTS,
-    )
-)
+AnyFailpoint = Literal[
+    Failpoint,
+    OrderFailpoint,
+    CandidateFailpoint,
+    HealFailpoint,
+    TickFailpoint,
+    AssetFailpoint,
+    ImportFailpoint,
+    CopyFailpoint,
+]
+_KNOWN: frozenset[str] = frozenset(get_args(AnyFailpoint))
 _SLEEP_SECONDS = 5.0
 _armed: dict[str, str] = {}
 
@@ -114,16 +112,7 @@ def arm(setting: str | None) -> None:
     _armed[name] = action or "kill"
 
 
-def failpoint(
-    name: Failpoint
-    | OrderFailpoint
-    | CandidateFailpoint
-    | HealFailpoint
-    | TickFailpoint
-    | AssetFailpoint
-    | ImportFailpoint
-    | CopyFailpoint,
-) -> None:
+def failpoint(name: AnyFailpoint) -> None:
     """Do what is armed for this place; nothing, unless something is."""
     action = _armed.get(name)
     if action is None:
