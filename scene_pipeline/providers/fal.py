@@ -14,7 +14,7 @@ from datetime import datetime
 import httpx
 
 from scene_pipeline.egress import tls_context
-from scene_pipeline.errors import ConfigurationError, ProviderError
+from scene_pipeline.errors import ProviderError
 from scene_pipeline.providers.base import (
     Capabilities,
     GenerationResult,
@@ -39,6 +39,8 @@ from scene_pipeline.providers.fal_transport import (
     secret_parts,
 )
 from scene_pipeline.providers.fal_uploads import FalUploads, UploadTransport
+from scene_pipeline.providers.keys import missing_key
+from scene_pipeline.providers.request_checks import gives_urls_only
 from scene_pipeline.providers.wire import open_transport
 from scene_pipeline.settings import Settings
 
@@ -167,11 +169,7 @@ class FalProvider:
         Raises:
             ProviderError: Always; the pipeline asks `capabilities.returns_urls` first.
         """
-        raise ProviderError(
-            f"Fal gives picture {image_index} of {request.endpoint} as a URL, not as bytes.",
-            code="bytes_unavailable",
-            next_action="Fetch the URL of the result.",
-        )
+        raise gives_urls_only("Fal", request, image_index)
 
     def cancel(self, submission: Submission) -> None:
         """Ask Fal to drop a request that is still queued; a refusal or failure is not an error."""
@@ -209,12 +207,7 @@ def build(settings: Settings) -> FalProvider:
         ConfigurationError: FAL_KEY is not set, or cannot be a key.
     """
     if not settings.fal_key:
-        message = "The provider fal needs a key, and FAL_KEY is not set."
-        raise ConfigurationError(
-            message,
-            code="fal_key_missing",
-            next_action="Set FAL_KEY to your Fal key, or use `--provider offline`.",
-        )
+        raise missing_key("fal", "FAL_KEY", code="fal_key_missing")
     return FalProvider(
         settings.fal_key,
         tls_context(settings.ssl_cert_file),

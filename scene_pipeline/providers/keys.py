@@ -7,6 +7,15 @@ to which hosts it may go; that is each provider's own.
 from scene_pipeline.errors import ConfigurationError
 
 
+def missing_key(provider: str, variable: str, *, code: str) -> ConfigurationError:
+    """The error of building a provider whose key is not set."""
+    return ConfigurationError(
+        f"The provider {provider} needs a key, and {variable} is not set.",
+        code=code,
+        next_action=f"Set {variable} to a key of your account, or use `--provider offline`.",
+    )
+
+
 def checked_token(token: str, *, variable: str, code: str, next_action: str | None = None) -> str:
     """Give a key back, without the spaces around it.
 

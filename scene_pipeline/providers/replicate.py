@@ -20,7 +20,6 @@ from datetime import datetime
 from http import HTTPStatus
 
 from scene_pipeline.egress import tls_context
-from scene_pipeline.errors import ConfigurationError, ProviderError
 from scene_pipeline.providers.base import (
     Capabilities,
     GenerationResult,
@@ -31,7 +30,7 @@ from scene_pipeline.providers.base import (
     Submission,
 )
 from scene_pipeline.providers.bearer import BearerClient, LostAnswerError
-from scene_pipeline.providers.keys import checked_token
+from scene_pipeline.providers.keys import checked_token, missing_key
 from scene_pipeline.providers.replicate_errors import (
     ambiguous_submit,
     result_lost,
@@ -54,6 +53,7 @@ from scene_pipeline.providers.replicate_questions import (
     ReplicateQuestions,
 )
 from scene_pipeline.providers.replicate_requests import prediction_request
+from scene_pipeline.providers.request_checks import gives_urls_only
 from scene_pipeline.settings import Settings
 
 MIN_DEADLINE_SECONDS = 5
@@ -191,11 +191,7 @@ class ReplicateProvider:
         Raises:
             ProviderError: Always; the pipeline asks `capabilities.returns_urls` first.
         """
-        raise ProviderError(
-            f"Replicate gives picture {image_index} of {request.endpoint} as a URL, not as bytes.",
-            code="bytes_unavailable",
-            next_action="Fetch the URL of the result.",
-        )
+        raise gives_urls_only("Replicate", request, image_index)
 
     def cancel(self, submission: Submission) -> None:
         """Ask Replicate to end a prediction; a refusal or failure is not an error."""
@@ -223,13 +219,7 @@ def build(settings: Settings) -> ReplicateProvider:
         ConfigurationError: REPLICATE_API_TOKEN is not set, or cannot be a token.
     """
     if not settings.replicate_api_token:
-        message = "The provider replicate needs a token, and REPLICATE_API_TOKEN is not set."
-        raise ConfigurationError(
-            message,
-            code="replicate_token_missing",
-            next_action="Set REPLICATE_API_TOKEN to your Replicate token, or use"
-            " `--provider offline`.",
-        )
+        raise missing_key("replicate", "REPLICATE_API_TOKEN", code="replicate_token_missing")
     return ReplicateProvider(
         settings.replicate_api_token,
         tls_context(settings.ssl_cert_file),

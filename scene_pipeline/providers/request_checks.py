@@ -44,6 +44,15 @@ def refuse_unsupported(request: ImageRequest, max_images: int, limits: Reference
         )
 
 
+def gives_urls_only(service: str, request: ImageRequest, image_index: int) -> ProviderError:
+    """The error of asking a provider for bytes whose results are fetched from URLs."""
+    return ProviderError(
+        f"{service} gives picture {image_index} of {request.endpoint} as a URL, not as bytes.",
+        code="bytes_unavailable",
+        next_action="Fetch the URL of the result.",
+    )
+
+
 def refuse_reserved(request: ImageRequest, reserved: Collection[str]) -> None:
     """Refuse pass-through arguments that would override what the ledger or the price stands on.
 
