@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString
 
+from scene_pipeline.database.imports import EXPECTED_IMPORT
 from scene_pipeline.database.rows import Connection
 
 _LEFTOVER: LiteralString = (
@@ -121,8 +122,7 @@ async def registered_states(conn: Connection, keys: Sequence[str]) -> dict[str, 
 async def awaited_uploads(conn: Connection, keys: Sequence[str]) -> set[str]:
     """Which of these arrive, or wait to be looked at, for an import that is not over."""
     cursor = await conn.execute(
-        "SELECT upload_key FROM asset_imports WHERE upload_key = ANY(%s)"
-        " AND state IN ('awaiting_upload', 'pending', 'running')",
+        f"SELECT upload_key FROM asset_imports WHERE upload_key = ANY(%s) AND {EXPECTED_IMPORT}",
         (list(keys),),
     )
     return {row["upload_key"] for row in await cursor.fetchall()}

@@ -40,7 +40,7 @@ from scene_pipeline.storage.keys import (
 )
 
 if TYPE_CHECKING:
-    from google.cloud.storage import Blob  # type: ignore[import-untyped]
+    from google.cloud.storage import Blob  # type: ignore[import-untyped]  # Google ships no types
 
 BY_DESCRIPTION = -1
 """No object is read back: see above."""

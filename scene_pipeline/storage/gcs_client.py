@@ -20,7 +20,7 @@ from scene_pipeline.storage.s3_client import ca_bundle, proxy_for
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
-    from google.cloud.storage import Client  # type: ignore[import-untyped]
+    from google.cloud.storage import Client  # type: ignore[import-untyped]  # Google ships no types
     from requests import Session
 
 GOOGLE_ENDPOINT = "https://storage.googleapis.com"
@@ -81,7 +81,7 @@ def build_gcs_access(settings: Settings) -> GcsAccess:
         to_tokens = Request(_session(settings, str(info.get("token_uri", ""))))
     else:
         credentials, signer = _without_key(to_tokens, is_google=is_google), None
-    session = AuthorizedSession(  # type: ignore[no-untyped-call]
+    session = AuthorizedSession(  # type: ignore[no-untyped-call]  # Google's, untyped
         credentials,
         auth_request=to_tokens,
         refresh_timeout=READ_TIMEOUT_SECONDS,
@@ -157,7 +157,7 @@ def _without_key(request: Any, *, is_google: bool) -> "Credentials":
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
 
     if not is_google:
-        return AnonymousCredentials()  # type: ignore[no-untyped-call]
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]  # Google's, untyped
     try:
         credentials: Credentials = google.auth.default(scopes=(_SCOPE,), request=request)[0]
     except GoogleAuthError as error:

@@ -62,7 +62,7 @@ def explained(bucket: str, key: str) -> Iterator[None]:
     """
     from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-    from google.cloud.storage.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415
+    from google.cloud.storage.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415  # no types; where used
         DataCorruption,
         InvalidResponse,
     )

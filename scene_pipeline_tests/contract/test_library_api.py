@@ -173,7 +173,9 @@ def test_bodies_that_cannot_be_used_are_refused(
 def test_what_cannot_be_kept_is_refused(
     shared_library: OpenLibrary, said: dict[str, Any], status: int, code: str
 ) -> None:
-    body = {"url": shared_library.desk.server.url("/hero.png"), "kind": "image", **said}  # type: ignore[union-attr]  # it has one
+    server = shared_library.desk.server
+    assert server is not None
+    body = {"url": server.url("/hero.png"), "kind": "image", **said}
     refused(shared_library.http.post("/assets/from-url", json=body), status, code)
 
 

@@ -321,7 +321,7 @@ class TimelessNetwork(httpcore.SyncBackend):
     def connect_tcp(self, *place: Any, **options: Any) -> httpcore.NetworkStream:
         stream = super().connect_tcp(*place, **options)
         bounded_read = stream.read
-        stream.read = lambda max_bytes, timeout=None: bounded_read(max_bytes)  # type: ignore[method-assign]  # noqa: ARG005
+        stream.read = lambda max_bytes, timeout=None: bounded_read(max_bytes)  # type: ignore[method-assign]  # noqa: ARG005  # one stream, without its bound
         return stream
 
 

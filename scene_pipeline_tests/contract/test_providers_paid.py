@@ -32,7 +32,7 @@ def request_for(
     rig: PaidRig, prompt: str = "A quiet harbour", generation_id: str = "g", **changes: object
 ) -> ImageRequest:
     fields: dict[str, object] = {"seed": 7, "width": 512, "height": 512, **changes}
-    return ImageRequest(generation_id, rig.endpoint, prompt, **fields)  # type: ignore[arg-type]
+    return ImageRequest(generation_id, rig.endpoint, prompt, **fields)  # type: ignore[arg-type]  # overrides
 
 
 def contacts(rig: PaidRig) -> int:

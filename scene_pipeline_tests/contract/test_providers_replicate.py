@@ -350,7 +350,7 @@ class TestLostPredictions:
 
 
 def sent(service: ReplicateService, provider: ReplicateProvider, **changes: object) -> object:
-    submission = provider.submit(request_for(**changes))  # type: ignore[arg-type]
+    submission = provider.submit(request_for(**changes))  # type: ignore[arg-type]  # a table's
     return service.predictions[submission.request_id].sent
 
 
@@ -403,7 +403,7 @@ def test_what_a_model_cannot_do_is_refused_before_it_is_sent(
     changes: dict[str, object], code: str, service: ReplicateService, provider: ReplicateProvider
 ) -> None:
     with pytest.raises(ProviderError) as caught:
-        provider.submit(request_for(**changes))  # type: ignore[arg-type]
+        provider.submit(request_for(**changes))  # type: ignore[arg-type]  # a table's
 
     assert (caught.value.error_code, caught.value.charge) == (code, "not_charged")
     assert service.contacts == []

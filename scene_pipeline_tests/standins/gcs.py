@@ -27,9 +27,9 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlsplit
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from gcp_storage_emulator.handlers import buckets, objects  # type: ignore[import-untyped]
-from gcp_storage_emulator.server import RequestHandler  # type: ignore[import-untyped]
-from gcp_storage_emulator.storage import Storage  # type: ignore[import-untyped]
+from gcp_storage_emulator.handlers import buckets, objects  # type: ignore[import-untyped]  # no types
+from gcp_storage_emulator.server import RequestHandler  # type: ignore[import-untyped]  # no types
+from gcp_storage_emulator.storage import Storage  # type: ignore[import-untyped]  # no types
 
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline_tests.google_keys import ACCOUNT, private_key, service_account

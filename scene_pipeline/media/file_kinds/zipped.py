@@ -78,6 +78,7 @@ def read(view: FileView) -> str:
     try:
         with zipfile.ZipFile(view.file) as archive:
             _check_document(archive)
+    # What `zipfile` raises of a damaged archive, and of a compression that it does not know.
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
         raise truncated("it cannot be unpacked") from error
     return "docx"
