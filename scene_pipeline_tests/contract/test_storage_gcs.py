@@ -13,11 +13,10 @@ import pytest
 from scene_pipeline.errors import StorageError
 from scene_pipeline.storage.gcs import GcsStore
 from scene_pipeline.storage.registry import build_store
+from scene_pipeline_tests.bucket_objects import DATA, new_key, put, refused
 from scene_pipeline_tests.google_keys import service_account
 from scene_pipeline_tests.standins.gcs import Gcs, Refusal, running_gcs
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
-
-DATA = b"a picture"
 
 
 @pytest.fixture
@@ -37,20 +36,6 @@ def gcs_store(server: Gcs, home: Path, **overrides: object) -> GcsStore:
     store = build_store(server.settings(home, **overrides))
     assert isinstance(store, GcsStore)
     return store
-
-
-def put(store: GcsStore, key: str, data: bytes = DATA, content_type: str = "image/png") -> None:
-    store.put(key, data, content_type=content_type, sha256=hashlib.sha256(data).hexdigest())
-
-
-def new_key(extension: str = "png") -> str:
-    return f"projects/p/scenes/scene_{secrets.token_hex(6)}.{extension}"
-
-
-def refused(store: GcsStore) -> StorageError:
-    with pytest.raises(StorageError) as raised:
-        put(store, new_key())
-    return raised.value
 
 
 def test_an_object_is_served_with_its_type_and_kept_in_caches_for_ever(

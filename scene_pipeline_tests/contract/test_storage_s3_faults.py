@@ -16,10 +16,10 @@ from scene_pipeline.storage.keys import CONTENT_TYPES
 from scene_pipeline.storage.registry import build_store
 from scene_pipeline.storage.s3 import S3Store
 from scene_pipeline.storage.s3_client import build_s3_client
+from scene_pipeline_tests.bucket_objects import DATA, new_key, put, refused
 from scene_pipeline_tests.standins.faulty_s3 import FaultyS3, Refusal, running_faulty_s3
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
 
-DATA = b"a picture"
 SHA256 = hashlib.sha256(DATA).hexdigest()
 SECRET = "a-secret-access-key"
 
@@ -49,20 +49,6 @@ def s3_store(home: Path, endpoint_url: str, **overrides: object) -> S3Store:
     store = build_store(load_settings(**(values | overrides)))
     assert isinstance(store, S3Store)
     return store
-
-
-def put(store: S3Store, key: str, data: bytes = DATA) -> None:
-    store.put(key, data, content_type="image/png", sha256=hashlib.sha256(data).hexdigest())
-
-
-def new_key() -> str:
-    return f"projects/p/scenes/scene_{secrets.token_hex(6)}.png"
-
-
-def refused(store: S3Store) -> StorageError:
-    with pytest.raises(StorageError) as raised:
-        put(store, new_key())
-    return raised.value
 
 
 def test_a_put_carries_digest_type_and_cache_header_and_no_acl(
