@@ -168,6 +168,23 @@ class Settings(BaseSettings):
         120.0, ge=0, le=86_400, validation_alias="SCENE_PIPELINE_AUTO_REFRESH_QUIET_SECONDS"
     )
 
+    # What is looked at, and shown
+    check_urls: bool = Field(True, validation_alias="SCENE_PIPELINE_CHECK_URLS")
+    truth_sweep_requests: int = Field(
+        200, ge=0, le=10_000, validation_alias="SCENE_PIPELINE_TRUTH_SWEEP_REQUESTS"
+    )
+    owners: CommaSeparated = Field(("team:film",), validation_alias="SCENE_PIPELINE_OWNERS")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", validation_alias="SCENE_PIPELINE_LOG_LEVEL"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", validation_alias="SCENE_PIPELINE_LOG_FORMAT"
+    )
+    telemetry: bool = Field(False, validation_alias="SCENE_PIPELINE_TELEMETRY")
+    otlp_endpoint: str = Field(
+        "http://127.0.0.1:4318", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
+
     # The way out
     egress_proxy: str | None = Field(
         None, validation_alias="SCENE_PIPELINE_EGRESS_PROXY", repr=False
@@ -192,7 +209,7 @@ class Settings(BaseSettings):
     # Tests and drills
     failpoint: str | None = Field(None, validation_alias="SCENE_PIPELINE_FAILPOINT")
 
-    @field_validator("asset_host_allowlist", "trusted_private_hosts", mode="before")
+    @field_validator("asset_host_allowlist", "trusted_private_hosts", "owners", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):

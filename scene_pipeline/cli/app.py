@@ -2,7 +2,7 @@
 
 import typer
 
-from scene_pipeline.cli.commands import assets, choosing, frames, serving, storage, upkeep
+from scene_pipeline.cli.commands import assets, choosing, frames, looking, serving, storage, upkeep
 
 app = typer.Typer(
     name="scene-pipeline",
@@ -20,6 +20,9 @@ app.command("import")(frames.import_file)
 app.command("export")(frames.export)
 app.command()(frames.status)
 app.command()(frames.versions)
+app.command()(looking.report)
+app.command()(looking.watch)
+app.command()(looking.inspect)
 app.command()(choosing.promote)
 app.command()(choosing.lock)
 app.command()(choosing.unlock)

@@ -1,7 +1,7 @@
 """The files that a run leaves for people: the updated master JSON and the contact sheet.
 
 Belongs here: writing them below the project's data directory. Does not belong here: how they are
-made (`pipeline.projects.importing`, `pipeline.storyboard`).
+made (`pipeline.projects.importing`, `pipeline.reporting.storyboard`).
 """
 
 from dataclasses import dataclass

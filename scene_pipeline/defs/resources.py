@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from scene_pipeline.pipeline.inbox.report import InboxReport
     from scene_pipeline.pipeline.library.import_events import ImportEvent
     from scene_pipeline.pipeline.making.background import BackgroundStream
+    from scene_pipeline.pipeline.reporting.storyboard import StoryboardFacts
     from scene_pipeline.pipeline.services import Services
-    from scene_pipeline.pipeline.storyboard import StoryboardFacts
     from scene_pipeline.storage.s3_client import S3Patience
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class PipelineRuntime:
 
     def make_storyboard(self, project_key: str, run_id: str) -> "StoryboardFacts":
         """Draw, store and record the contact sheet of a project."""
-        from scene_pipeline.pipeline.storyboard import make_storyboard  # noqa: PLC0415  # heavy
+        from scene_pipeline.pipeline.reporting.storyboard import make_storyboard  # noqa: PLC0415  # heavy
 
         return self.with_services(
             lambda services: make_storyboard(project_key, services, run_id=run_id)

@@ -1,7 +1,7 @@
 """The contact sheet of a project as an asset.
 
 Belongs here: the asset and what the UI shows of it. Does not belong here: drawing and storing it
-(`pipeline.storyboard`).
+(`pipeline.reporting.storyboard`).
 """
 
 import dagster as dg

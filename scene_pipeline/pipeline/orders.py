@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
 
+from scene_pipeline.pipeline.checks import CheckVerdict
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline.scenes.table import PromptRow
 
@@ -65,6 +66,39 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviousVersion:
+    """The version of a scene's frame before another one, to be shown beside it."""
+
+    version: int
+    url: str
+    model: str
+    seed: int | None
+    prompt: str
+    """The expanded prompt that was sent."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """Small JPEG, at most 12 KiB, where it is at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One generation of a scene, made or failed, for the history that is shown with a version."""
+
+    generation_id: str
+    provider: str
+    model: str
+    state: str
+    version: int | None
+    """The version it became; None where it became none."""
+    code: str | None
+    """Why it failed; None where it did not."""
+    seconds: float | None
+    """From the request to the provider's answer; None where there was none."""
+    cost_usd: Decimal
+    cost_kind: CostKind | None
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class FrameFacts:
     """Everything known about one version of a scene's frame."""
 
@@ -90,6 +124,12 @@ class FrameFacts:
     generated_at: datetime
     thumbnail: bytes | None = field(default=None, repr=False)
     """Small JPEG, at most 12 KiB, where it is at hand."""
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each stage took, by name: "generation", "storing", "publishing", where known."""
+    previous: PreviousVersion | None = None
+    """The version before this one; None for the first."""
+    attempts: tuple[Attempt, ...] = ()
+    """The scene's newest generations up to this version's, newest first; at most 20."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +162,15 @@ class SceneProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class SceneChecked:
+    """What the checks found of a scene's frame; told after its stages, before its outcome."""
+
+    scene: SceneRef
+    verdicts: tuple[CheckVerdict, ...]
+    """Only checks that came to a verdict."""
+
+
+@dataclass(frozen=True, slots=True)
 class SceneOutcome:
     """How a scene ended; exactly one per scene of the order."""
 
@@ -134,4 +183,4 @@ class SceneOutcome:
     """Spent by this run on this scene."""
 
 
-StreamEvent = StageDone | SceneProgress | SceneOutcome
+StreamEvent = StageDone | SceneProgress | SceneChecked | SceneOutcome

@@ -14,7 +14,7 @@ import pytest
 from scene_pipeline.database import collection, objects, storyboards
 from scene_pipeline.errors import LedgerError, StorageError
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.storyboard import make_storyboard
+from scene_pipeline.pipeline.reporting.storyboard import make_storyboard
 from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
 from scene_pipeline.storage.base import ObjectStore

@@ -15,7 +15,7 @@ from scene_pipeline.database import objects
 from scene_pipeline.database.turns import turn
 from scene_pipeline.errors import StorageError, UsageError
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.storyboard import make_storyboard
+from scene_pipeline.pipeline.reporting.storyboard import make_storyboard
 from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.pipeline.upkeep.storage_copy import GIVE_UP_AFTER, TURN, copy_storage

@@ -3,7 +3,7 @@
 from scene_pipeline.database.session import in_database
 from scene_pipeline.database.storyboards import projects_with_stale_storyboards
 from scene_pipeline.pipeline.projects.promotion import promote
-from scene_pipeline.pipeline.storyboard import make_storyboard
+from scene_pipeline.pipeline.reporting.storyboard import make_storyboard
 from scene_pipeline_tests.films import Studio, film
 
 

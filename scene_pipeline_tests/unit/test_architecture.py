@@ -19,6 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"storage"}),
     frozenset({"database"}),
     frozenset({"scenes"}),
+    frozenset({"telemetry"}),
     frozenset({"settings", "egress", "findings", "processes"}),
     frozenset({"errors"}),
 )
@@ -34,11 +35,13 @@ USE_CASE_FLOORS = (
     "inbox",
     "alerts",
     "upkeep",
+    "reporting",
     "making",
     "planning",
     "library",
     "references",
     "projects",
+    "checking",
     "keeping",
 )
 PURE_ROOM_IMPORTS = {"pydantic", "pandas", "jsonschema", "scene_pipeline"}

@@ -14,6 +14,8 @@ MAX_KEY_DIGITS = 64
 PROJECTS_PREFIX = "projects"
 SCENES_FOLDER = "scenes"
 SHEETS_FOLDER = "sheets"
+REPORTS_PREFIX = "reports"
+"""Reports over all projects; those of one project lie in a folder of this name below it."""
 ASSETS_PREFIX = "assets"
 """Uploaded and imported pictures, the user's own."""
 DOCTOR_PREFIX = "doctor"
@@ -23,6 +25,7 @@ _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _EXTENSION = re.compile(r"[a-z0-9]{2,7}")
 _STORAGE_KEY = re.compile(r"[a-z0-9][A-Za-z0-9/_.-]*")
 _SIMPLE_SCENE_ID = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+_REPORT_KIND = re.compile(r"[a-z]+(_[a-z]+)*")
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 _KEY_TIME = re.compile(r"_(\d{8}T\d{6}Z)_[0-9a-f]{16,64}\.[a-z0-9]{2,7}$")
 
@@ -67,6 +70,30 @@ def sheet_storage_key(project_id: UUID, created_at: datetime, sha256: str, exten
     """Build the storage key of a project's contact sheet, `projects/<id>/sheets/sheet_...`."""
     name = f"sheet_{key_timestamp(created_at)}_{checked_digest(sha256)[:KEY_DIGITS]}"
     return _project_object(project_id, SHEETS_FOLDER, name, extension)
+
+
+def report_storage_key(
+    project_id: UUID | None, kind: str, created_at: datetime, sha256: str, extension: str
+) -> str:
+    """Build the storage key of a report's file.
+
+    Args:
+        project_id: The project's row; None for a report over all of them.
+        kind: What it is, "project_report_csv": lower-case letters and underscores.
+        created_at: When it was made; aware.
+        sha256: Hex digest of its bytes.
+        extension: Without a dot.
+
+    Returns:
+        `projects/<id>/reports/<kind>_<time>_<16 hex digits>.<extension>`, or the same name below
+        `reports/`.
+    """
+    if _REPORT_KIND.fullmatch(kind) is None:
+        raise ValueError(f"not a kind of report: {kind!r}")
+    name = f"{kind}_{key_timestamp(created_at)}_{checked_digest(sha256)[:KEY_DIGITS]}"
+    if project_id is None:
+        return f"{REPORTS_PREFIX}/{name}.{checked_extension(extension)}"
+    return _project_object(project_id, REPORTS_PREFIX, name, extension)
 
 
 def storage_key_time(key: str) -> datetime | None:
