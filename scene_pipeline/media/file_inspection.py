@@ -19,12 +19,11 @@ from scene_pipeline.media.containers import svg
 from scene_pipeline.media.file_kinds.base import FileView, refused
 from scene_pipeline.media.file_types import FILE_TYPES
 from scene_pipeline.media.inspection import InspectionOrder, inspect_image
-from scene_pipeline.media.metadata import is_metadata_name, read_metadata
+from scene_pipeline.media.metadata import metadata_edition, own_facts
 from scene_pipeline.media.recognition import Recognised, open_file, recognise_view
 from scene_pipeline.scenes.identity import MediaType
 
 _PILLOW_NAMES = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "gif": "GIF"}
-_MAX_FACTS = 64
 _MAX_FACT_CHARACTERS = 200
 _MAX_SEED = 2**63 - 1
 
@@ -37,6 +36,8 @@ class FileOrder:
     allow_svg: bool
     max_image_bytes: int
     max_pixels: int = 50_000_000
+    embed: bool = True
+    """Whether a picture that we made keeps our metadata block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def inspect_file(path: Path, order: FileOrder) -> FileInspection:
     if found.is_svg:
         return _inspect_svg(data, found, is_allowed=order.allow_svg)
     try:
-        return _inspect_picture(data, found, order.max_pixels)
+        return _inspect_picture(data, found, order.max_pixels, embed=order.embed)
     except ImageError as error:
         raise FileRefusedError(
             error.message, code=error.error_code, retryable=error.retryable
@@ -93,11 +94,13 @@ def _inspect_svg(data: bytes, found: Recognised, *, is_allowed: bool) -> FileIns
     return FileInspection(found, len(data), _digest(data))
 
 
-def _inspect_picture(data: bytes, found: Recognised, max_pixels: int) -> FileInspection:
+def _inspect_picture(
+    data: bytes, found: Recognised, max_pixels: int, *, embed: bool
+) -> FileInspection:
     image_format = _PILLOW_NAMES[found.extension]
     end = kept_end(data, image_format)
     if end is None:
-        return _inspect_still(data, found, max_pixels)
+        return _inspect_still(data, found, max_pixels, embed=embed)
     moving = inspect_moving(data, end, image_format, max_pixels)
     return FileInspection(
         found,
@@ -112,9 +115,19 @@ def _inspect_picture(data: bytes, found: Recognised, max_pixels: int) -> FileIns
     )
 
 
-def _inspect_still(data: bytes, found: Recognised, max_pixels: int) -> FileInspection:
-    facts = _own_facts(data)
-    still = inspect_image(data, InspectionOrder(None, None, facts, bool(facts), max_pixels))
+def _inspect_still(
+    data: bytes, found: Recognised, max_pixels: int, *, embed: bool
+) -> FileInspection:
+    facts = own_facts(data)
+    still = inspect_image(
+        data,
+        InspectionOrder(
+            metadata=facts,
+            embed=bool(facts) and embed,
+            max_pixels=max_pixels,
+            edition=metadata_edition(data),
+        ),
+    )
     is_unchanged = still.data == data
     return FileInspection(
         found,
@@ -128,13 +141,6 @@ def _inspect_still(data: bytes, found: Recognised, max_pixels: int) -> FileInspe
         # what was taken away and put back, our own block, is not worth a note
         notes=() if is_unchanged else still.notes,
     )
-
-
-def _own_facts(data: bytes) -> dict[str, str]:
-    """The facts of a picture that we made; none where the block could not be written again."""
-    facts = read_metadata(data)
-    is_ours = len(facts) <= _MAX_FACTS and all(map(is_metadata_name, facts))
-    return facts if is_ours else {}
 
 
 def short_fact(facts: dict[str, str], name: str) -> str | None:

@@ -3,6 +3,7 @@
 Belongs here: limits and results. Does not belong here: how they come about (`media.workers`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -86,6 +87,21 @@ class InspectedFile:
     """Likewise."""
     notes: tuple[str, ...] = ()
     """What was found and done: trailing_bytes_cut, metadata_stripped, orientation_applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPicture:
+    """What a picture is, and what it says of itself."""
+
+    image_format: str
+    """PNG, JPEG or WEBP."""
+    width: int
+    """Pixels, as shown."""
+    height: int
+    sha256: str
+    """Of the file as it was given, lower-case hex."""
+    facts: Mapping[str, str]
+    """Of our own metadata block, at most 64; nobody vouches for them. Empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,14 @@ from PIL import Image
 from scene_pipeline.errors import ImageError
 from scene_pipeline.media.containers.base import animated, not_image, truncated
 from scene_pipeline.media.formats import ImageFormat, sniff, strip
-from scene_pipeline.media.metadata import embed_metadata
+from scene_pipeline.media.metadata import CURRENT_EDITION, embed_metadata
 from scene_pipeline.media.thumbnails import (
     MAX_THUMBNAIL_BYTES,
     encode_within,
     is_single_colour,
     reduce_to_rgb,
 )
+from scene_pipeline.media.xmp_packet import Edition
 
 MIN_SIDE_PIXELS = 16
 MAX_SIDE_PIXELS = 16_384
@@ -54,6 +55,8 @@ class InspectionOrder:
     metadata: Mapping[str, str] = field(default_factory=dict)
     embed: bool = False
     max_pixels: int = 50_000_000
+    edition: Edition = CURRENT_EDITION
+    """How the metadata are laid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,11 @@ def inspect_image(data: bytes, order: InspectionOrder) -> Inspection:
     if expected != (width, height):
         notes.append("size_differs")
 
+    if order.embed:
+        clean = embed_metadata(clean, image_format, order.metadata, edition=order.edition)
     small = reduce_to_rgb(image)
     return Inspection(
-        data=embed_metadata(clean, image_format, order.metadata) if order.embed else clean,
+        data=clean,
         image_format=image_format,
         width=width,
         height=height,

@@ -1,55 +1,75 @@
 """The one metadata block of a stored frame: how it came about, in the picture file itself.
 
-Belongs here: writing and reading our block. Does not belong here: which facts go into it
-(`pipeline`), and where a container keeps it (`media.containers`).
+Mode of operation: the facts are written several times over, each time as another kind of program
+looks for them, without touching a pixel: XMP and EXIF in all three formats, text in PNG too. XMP is
+what we read back; the others are for programs that know no XMP, and what is left where one of them
+has copied a picture's remarks to another file. The block holds nothing but what it is given, no
+time and no version, so that equal frames have equal bytes.
 
-The block is an XMP packet, which all three formats carry without touching a pixel: the prompt as
-`dc:description`, IPTC's marker of synthetic media, and all facts as one JSON text. It holds nothing
-but what it is given, no time and no version, so that equal frames have equal bytes.
+Belongs here: writing and reading our block. Does not belong here: which facts go into it
+(`pipeline`), and where a container keeps it (`media.containers`). docs/frame-metadata.md is the
+list of what is where.
 """
 
 import json
 import re
-from collections.abc import Mapping
-from xml.sax.saxutils import escape, unescape
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
+from scene_pipeline.media.containers.base import COMMENT, Blocks
+from scene_pipeline.media.exif_block import build_exif, find_comment
 from scene_pipeline.media.formats import CONTAINERS, ImageFormat, sniff
+from scene_pipeline.media.xmp_packet import (
+    SOFTWARE,
+    Edition,
+    build_packet,
+    description_of,
+    edition_of,
+    find_facts,
+)
 
-# A JPEG segment ends at 64 KiB; the rest of the packet takes less than 2 KiB.
-MAX_PACKET_BYTES = 60_000
-_MAX_DESCRIPTION_CHARACTERS = 2_000
+CURRENT_EDITION: Edition = 2
+MAX_BLOCK_BYTES = 60_000
+"""Of XMP, of EXIF and of PNG's comment each: a JPEG segment ends at 64 KiB."""
+MAX_FACTS = 64
+"""More are no block of ours."""
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Characters that XML 1.0 cannot hold at all, lone surrogates included.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_OUR_BLOCK = re.compile(rb"<sp:generation>(.*?)</sp:generation>", re.DOTALL)
-_ENTITIES = {"\r": "&#13;"}
-_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
-<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-<rdf:Description rdf:about=""
- xmlns:dc="http://purl.org/dc/elements/1.1/"
- xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
- xmlns:sp="urn:scene-pipeline:frame:1#">
-<dc:description><rdf:Alt>
-<rdf:li xml:lang="x-default">{description}</rdf:li>
-</rdf:Alt></dc:description>
-<Iptc4xmpExt:DigitalSourceType>{source_type}</Iptc4xmpExt:DigitalSourceType>
-<sp:generation>{facts}</sp:generation>
-</rdf:Description>
-</rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="r"?>"""
+# Characters that a value keeps: three quarters of so few and "…" are as many again.
+_SHORTEST = 4
+_COMMENT_FORM = "scene_pipeline_frame"
+"""What makes a JSON comment one of ours."""
+# Keywords of PNG texts beside those that PNG itself names; viewers list whatever there is.
+_PNG_TEXTS = {
+    "Project": "project",
+    "Scene": "scene_id",
+    "Model": "model",
+    "Seed": "seed",
+    "Generation ID": "generation_id",
+}
 
 
-def embed_metadata(data: bytes, image_format: ImageFormat, metadata: Mapping[str, str]) -> bytes:
+def embed_metadata(
+    data: bytes,
+    image_format: ImageFormat,
+    metadata: Mapping[str, str],
+    *,
+    edition: Edition = CURRENT_EDITION,
+    max_block_bytes: int = MAX_BLOCK_BYTES,
+) -> bytes:
     """Put our block into a stripped file, without touching a pixel.
 
     Args:
         data: A file as `media.formats.strip` gives it.
         image_format: Its format.
         metadata: Facts by lower-case name. `prompt` is also what viewers show as description. The
-            longest values are shortened, ending in "…", where all of them exceed 60,000 bytes.
+            longest values are shortened, ending in "…", where all of them exceed what a block
+            takes.
+        edition: How the block is laid out; another one than today's only to make the bytes of a
+            frame that was stored before.
+        max_block_bytes: What XMP, EXIF and PNG's comment each take at most; no more than 60,000.
 
     Returns:
         The file; the same bytes for the same facts, whatever their order.
@@ -62,7 +82,11 @@ def embed_metadata(data: bytes, image_format: ImageFormat, metadata: Mapping[str
         if not is_metadata_name(name):
             message = f"{name!r} is not a metadata name."
             raise ValueError(message)
-    return CONTAINERS[image_format].insert_xmp(data, _fitting_packet(metadata))
+    facts = {name: _NOT_XML.sub("\ufffd", value) for name, value in sorted(metadata.items())}
+    facts, packet = _fitting(facts, lambda shown: build_packet(shown, edition), max_block_bytes)
+    # made of what is in the packet: what is read back from it makes the same blocks again
+    beside = Blocks() if edition == 1 else _beside_xmp(facts, max_block_bytes)
+    return CONTAINERS[image_format].insert_blocks(data, replace(beside, xmp=packet))
 
 
 def is_metadata_name(name: str) -> bool:
@@ -71,7 +95,7 @@ def is_metadata_name(name: str) -> bool:
 
 
 def read_metadata(data: bytes) -> dict[str, str]:
-    """Read our block back.
+    """Read our block back, or what another program has left of it.
 
     Returns:
         The facts; empty where the file holds no block of ours.
@@ -79,36 +103,84 @@ def read_metadata(data: bytes) -> dict[str, str]:
     Raises:
         ImageError: The bytes are no PNG, JPEG or WebP file, or a damaged one.
     """
-    packet = CONTAINERS[sniff(data)].find_xmp(data) or b""
-    match = _OUR_BLOCK.search(packet)
-    if match is None:
-        return {}
-    try:
-        facts = json.loads(unescape(match[1].decode("utf-8"), {"&#13;": "\r"}))
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(facts, dict):
-        return {}
-    return {str(name): value for name, value in facts.items() if isinstance(value, str)}
+    blocks = CONTAINERS[sniff(data)].find_blocks(data)
+    facts = _strings(_parsed(find_facts(blocks.xmp or b"")))
+    if facts:
+        return facts
+    for comment in (find_comment(blocks.exif or b""), blocks.texts.get(COMMENT)):
+        parsed = _parsed(comment)
+        facts = _strings(parsed.get(_COMMENT_FORM) if isinstance(parsed, dict) else None)
+        if facts:
+            return facts
+    return {}
 
 
-def _fitting_packet(metadata: Mapping[str, str]) -> bytes:
-    facts = {name: _NOT_XML.sub("\ufffd", value) for name, value in sorted(metadata.items())}
+def own_facts(data: bytes) -> dict[str, str]:
+    """The facts of a picture that we made; none where the block could not be written again.
+
+    Raises:
+        ImageError: As `read_metadata`.
+    """
+    facts = read_metadata(data)
+    is_ours = len(facts) <= MAX_FACTS and all(map(is_metadata_name, facts))
+    return facts if is_ours else {}
+
+
+def metadata_edition(data: bytes) -> Edition:
+    """The edition of the block that a file holds; today's where it holds none.
+
+    Raises:
+        ImageError: As `read_metadata`.
+    """
+    packet = CONTAINERS[sniff(data)].find_blocks(data).xmp or b""
+    return CURRENT_EDITION if find_facts(packet) is None else edition_of(packet)
+
+
+def _beside_xmp(facts: Mapping[str, str], max_bytes: int) -> Blocks:
+    """What is there for programs that know no XMP; text is PNG's alone."""
+    _, exif = _fitting(
+        facts,
+        lambda shown: build_exif(description_of(shown), SOFTWARE, _comment(shown)),
+        max_bytes,
+    )
+    fitted, comment = _fitting(facts, lambda shown: _comment(shown).encode(), max_bytes)
+    texts = {
+        "Description": description_of(fitted),
+        "Software": SOFTWARE,
+        **{keyword: fitted.get(name, "") for keyword, name in _PNG_TEXTS.items()},
+        COMMENT: comment.decode(),
+    }
+    return Blocks(exif=exif, texts={word: text for word, text in texts.items() if text})
+
+
+def _comment(facts: Mapping[str, str]) -> str:
+    return json.dumps({_COMMENT_FORM: facts}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _fitting(
+    given: Mapping[str, str], build: Callable[[Mapping[str, str]], bytes], max_bytes: int
+) -> tuple[dict[str, str], bytes]:
+    """Shorten the longest facts until what is built of them fits; gives both."""
+    facts = dict(given)
     while True:
-        packet = _packet(facts)
+        built = build(facts)
         longest = max(facts, key=lambda name: len(facts[name]), default=None)
-        if len(packet) <= MAX_PACKET_BYTES:
-            return packet
-        if longest is None or len(facts[longest]) <= 1:
+        if len(built) <= max_bytes:
+            return facts, built
+        if longest is None or len(facts[longest]) <= _SHORTEST:
             message = f"{len(facts)} metadata values are too many."
             raise ValueError(message)
         facts[longest] = facts[longest][: len(facts[longest]) * 3 // 4].removesuffix("…") + "…"
 
 
-def _packet(facts: Mapping[str, str]) -> bytes:
-    text = _PACKET.format(
-        description=escape(facts.get("prompt", "")[:_MAX_DESCRIPTION_CHARACTERS], _ENTITIES),
-        source_type=_SOURCE_TYPE,
-        facts=escape(json.dumps(facts, ensure_ascii=False, separators=(",", ":")), _ENTITIES),
-    )
-    return text.encode("utf-8")
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None
+
+
+def _strings(parsed: Any) -> dict[str, str]:
+    if not isinstance(parsed, dict):
+        return {}
+    return {str(name): value for name, value in parsed.items() if isinstance(value, str)}

@@ -28,6 +28,7 @@ from scene_pipeline.media.derivation import derive_image
 from scene_pipeline.media.file_inspection import FileOrder, inspect_file, seed_fact, short_fact
 from scene_pipeline.media.inspection import InspectionOrder, inspect_image
 from scene_pipeline.media.messages import error_as_data, read_message, write_message
+from scene_pipeline.media.metadata import MAX_BLOCK_BYTES, own_facts
 from scene_pipeline.media.reduction import reduce_image
 
 Answer = tuple[dict[str, Any], Sequence[bytes]]
@@ -41,6 +42,7 @@ def main() -> None:
         "inspect_file": _inspect_file,
         "reduce": _reduce,
         "derive": _derive,
+        "read_back": _read_back,
         "contact_sheet": _draw_contact_sheet,
     }
     serve(handlers, json.loads(sys.argv[-1]))
@@ -160,13 +162,25 @@ def _inspect_file(header: Mapping[str, Any], _: Sequence[bytes]) -> Answer:
 
 
 def _derive(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:
-    derived = derive_image(parts[0], header["form"], header["max_pixels"])
+    derived = derive_image(parts[0], header["form"], header["max_pixels"], embed=header["embed"])
     facts = {
         "content_type": derived.content_type,
         "width": derived.width,
         "height": derived.height,
     }
     return facts, (derived.data,)
+
+
+def _read_back(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:
+    facts = own_facts(parts[0])
+    found = inspect_image(parts[0], InspectionOrder(max_pixels=header["max_pixels"]))
+    answer = {
+        "facts": {name: value[:MAX_BLOCK_BYTES] for name, value in facts.items()},
+        "image_format": found.image_format,
+        "width": found.width,
+        "height": found.height,
+    }
+    return answer, ()
 
 
 def _draw_contact_sheet(header: Mapping[str, Any], parts: Sequence[bytes]) -> Answer:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import scene_pipeline
-from scene_pipeline.errors import ImageError
+from scene_pipeline.errors import AGAIN, ImageError
 from scene_pipeline.media.images import WorkerLimits
 from scene_pipeline.media.messages import BrokenMessageError, read_message, write_message
 
@@ -125,4 +125,9 @@ class WorkerProcess:
 
 def resource_error(message: str) -> ImageError:
     """The error for a picture whose worker did not survive it; another try may succeed."""
-    return ImageError(f"{message}.", code="decode_resource", retryable=True)
+    return ImageError(
+        f"{message}.",
+        code="decode_resource",
+        next_action=f"Try again in a moment; for a scene's frame, with {AGAIN}.",
+        retryable=True,
+    )

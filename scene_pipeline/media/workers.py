@@ -23,11 +23,14 @@ from scene_pipeline.media.images import (
     DerivedForm,
     InspectedFile,
     InspectedImage,
+    ReadPicture,
     WorkerLimits,
 )
 from scene_pipeline.media.messages import error_from_data
+from scene_pipeline.media.metadata import CURRENT_EDITION
 from scene_pipeline.media.sheet_cells import SheetCell, check_cells
 from scene_pipeline.media.worker_process import WorkerProcess, resource_error
+from scene_pipeline.media.xmp_packet import Edition
 from scene_pipeline.scenes.identity import MediaType
 
 
@@ -86,6 +89,7 @@ class ImageWorkers:
         expected_height: int | None = None,
         metadata: Mapping[str, str] | None = None,
         embed: bool = False,
+        edition: Edition = CURRENT_EDITION,
     ) -> InspectedImage:
         """Check a picture completely, clean it, and put our metadata block into it.
 
@@ -95,6 +99,7 @@ class ImageWorkers:
             expected_height: As `expected_width`.
             metadata: Facts for the block, by lower-case name.
             embed: Whether to write the block. Equal bytes and facts give an equal sha256.
+            edition: How the block is laid out (`media.xmp_packet`).
 
         Raises:
             ImageError: not_image, not_allowed, truncated_image, bomb, bad_dimensions, animated, or
@@ -107,6 +112,7 @@ class ImageWorkers:
             "metadata": dict(metadata or {}),
             "embed": embed,
             "max_pixels": self._limits.max_pixels,
+            "edition": edition,
         }
         facts, parts = self._run({"job": "inspect", "order": order}, [data])
         clean, thumbnail = parts
@@ -135,7 +141,13 @@ class ImageWorkers:
         return reduced
 
     def inspect_file(
-        self, path: Path, *, media: MediaType, allow_svg: bool, max_image_bytes: int
+        self,
+        path: Path,
+        *,
+        media: MediaType,
+        allow_svg: bool,
+        max_image_bytes: int,
+        embed: bool = True,
     ) -> InspectedFile:
         """Recognise a file by its content, check it as far as its kind allows, and clean stills.
 
@@ -144,6 +156,7 @@ class ImageWorkers:
             media: What it is declared to be.
             allow_svg: Whether drawings are taken.
             max_image_bytes: Of a picture; the caller bounds everything else.
+            embed: Whether a picture that we made keeps our metadata block.
 
         Raises:
             FileRefusedError: file_not_allowed, truncated_file, file_unreadable, kind_mismatch,
@@ -156,6 +169,7 @@ class ImageWorkers:
             "allow_svg": allow_svg,
             "max_image_bytes": max_image_bytes,
             "max_pixels": self._limits.max_pixels,
+            "embed": embed,
         }
         header = {"job": "inspect_file", "path": str(path.absolute()), "order": order}
         facts, (data, thumbnail) = self._run(header, ())
@@ -171,13 +185,33 @@ class ImageWorkers:
             **facts,
         )
 
-    def derive(self, data: bytes, form: DerivedForm) -> Derived:
+    def read_back(self, data: bytes) -> ReadPicture:
+        """Check a picture completely and read our metadata block in it, whoever wrote that.
+
+        Raises:
+            ImageError: As `inspect`.
+        """
+        header = {"job": "read_back", "max_pixels": self._limits.max_pixels}
+        answer, _ = self._run(header, [data])
+        return ReadPicture(sha256=hashlib.sha256(data).hexdigest(), **answer)
+
+    def derive(self, data: bytes, form: DerivedForm, *, embed: bool = False) -> Derived:
         """Make another form of a picture that was accepted before (`media.derivation`).
+
+        Args:
+            data: The picture.
+            form: Which form.
+            embed: Whether our metadata block, where the picture has one, is in it too.
 
         Raises:
             ImageError: It is no picture that can be decoded (SVG is none), or decode_resource.
         """
-        header = {"job": "derive", "form": form, "max_pixels": self._limits.max_pixels}
+        header = {
+            "job": "derive",
+            "form": form,
+            "max_pixels": self._limits.max_pixels,
+            "embed": embed,
+        }
         facts, (derived,) = self._run(header, [data])
         return Derived(data=derived, **facts)
 

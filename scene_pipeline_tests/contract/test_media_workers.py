@@ -171,8 +171,9 @@ def test_waiting_for_an_idle_worker_is_bounded() -> None:
         ThreadPoolExecutor(2) as threads,
     ):
         jobs = [threads.submit(pool.inspect, bad_worker.SLEEP) for _ in range(2)]
-        messages = {str(job.exception()) for job in jobs}
-    assert messages == {
+        failures = [job.exception() for job in jobs]
+    assert all("Try again" in str(failure) for failure in failures)
+    assert {failure.message for failure in failures if isinstance(failure, ImageError)} == {
         "The picture took too long to decode.",
         "All workers are busy with other pictures.",
     }
@@ -360,6 +361,34 @@ def test_a_long_animation_is_decoded_within_the_limits_of_a_worker(
     found = workers.inspect_file(path, media="image", allow_svg=False, max_image_bytes=2**24)
     assert found.is_animated
     assert found.data is None
+
+
+def test_a_worker_reads_back_what_was_embedded(workers: ImageWorkers) -> None:
+    facts = {"prompt": "a keeper 霧", "seed": "5"}
+    frame = workers.inspect(scene_file("PNG"), metadata=facts, embed=True)
+    read = workers.read_back(frame.data)
+    assert read.facts == facts
+    assert (read.image_format, read.width, read.height) == ("PNG", 320, 180)
+    assert read.sha256 == frame.sha256
+    assert workers.read_back(scene_file("WEBP")).facts == {}
+    small = workers.derive(frame.data, "thumbnail", embed=True)
+    assert workers.read_back(small.data).facts == facts
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (media_files.SVG, "not_allowed"),
+        (png_bomb(), "bomb"),
+        (scene_file("JPEG")[:2000], "truncated_image"),
+        (encode(draw_scene(), "GIF"), "not_allowed"),
+        (b"", "not_image"),
+    ],
+)
+def test_a_hostile_file_is_not_read_back(workers: ImageWorkers, data: bytes, code: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        workers.read_back(data)
+    assert caught.value.error_code == code
 
 
 def test_derivatives_are_made_in_a_worker_and_always_the_same(workers: ImageWorkers) -> None:

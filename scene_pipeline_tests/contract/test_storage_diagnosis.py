@@ -204,7 +204,8 @@ def test_a_policy_opens_reading_below_the_prefix_and_nothing_else() -> None:
     (statement,) = json.loads(public_read_policy("frames", "films/"))["Statement"]
     assert statement["Action"] == "s3:GetObject"
     assert statement["Resource"] == [
-        f"arn:aws:s3:::frames/films/{part}/*" for part in ("projects", "assets", "doctor")
+        f"arn:aws:s3:::frames/films/{part}/*"
+        for part in ("projects", "assets", "reports", "doctor")
     ]
 
 

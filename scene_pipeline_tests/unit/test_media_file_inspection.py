@@ -22,7 +22,7 @@ from scene_pipeline.media.file_inspection import (
 )
 from scene_pipeline.media.file_types import FILE_TYPES
 from scene_pipeline.media.inspection import InspectionOrder, inspect_image
-from scene_pipeline.media.metadata import embed_metadata, read_metadata
+from scene_pipeline.media.metadata import embed_metadata, metadata_edition, read_metadata
 from scene_pipeline.scenes.identity import MediaType
 from scene_pipeline_tests.standins import media_files as files
 from scene_pipeline_tests.standins.pictures import (
@@ -131,6 +131,32 @@ def test_a_frame_of_ours_that_comes_back_keeps_its_bytes_and_its_prompt(
     assert found.sha256 == hashlib.sha256(frame.data).hexdigest()
     assert found.facts == FACTS
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
+def test_a_frame_of_an_earlier_version_keeps_its_bytes_too(
+    inspect: Inspect, image_format: str
+) -> None:
+    order = InspectionOrder(metadata=FACTS, embed=True, edition=1)
+    frame = inspect_image(scene_file(image_format), order)
+    found = inspect(frame.data)
+    assert found.data is None
+    assert found.facts == FACTS
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
+def test_a_frame_that_comes_back_loses_our_block_where_that_is_switched_off(
+    tmp_path: Path, image_format: str
+) -> None:
+    frame = inspect_image(scene_file(image_format), InspectionOrder(metadata=FACTS, embed=True))
+    path = tmp_path / "file"
+    path.write_bytes(frame.data)
+    order = FileOrder("image", allow_svg=False, max_image_bytes=2**20, embed=False)
+    found = inspect_file(path, order)
+    assert found.data is not None
+    assert FACTS["model"].encode() not in found.data
+    assert b"Scene Pipeline" not in found.data
+    assert found.facts == FACTS
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
@@ -332,6 +358,42 @@ def test_every_picture_has_derivatives_that_are_the_same_each_time(name: str, fo
         assert picture.format == "WEBP"
         assert getattr(picture, "n_frames", 1) == 1
         assert picture.size == (made.width, made.height) == original.size
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("form", ["thumbnail", "webp"])
+@pytest.mark.parametrize("edition", [1, 2])
+def test_other_forms_of_a_frame_say_how_it_was_made(
+    image_format: str, form: str, edition: int
+) -> None:
+    order = InspectionOrder(metadata=FACTS, embed=True, edition=edition)  # type: ignore[arg-type]
+    frame = inspect_image(turned(image_format, 6), order)
+    made = derive_image(frame.data, form, MAX_PIXELS, embed=True)  # type: ignore[arg-type]
+    bare = derive_image(frame.data, form, MAX_PIXELS)  # type: ignore[arg-type]  # a table's
+    assert read_metadata(made.data) == FACTS
+    assert metadata_edition(made.data) == 2
+    assert (made.width, made.height) == (180, 320) == (bare.width, bare.height)
+    assert read_metadata(bare.data) == {}
+    assert b"Scene Pipeline" not in bare.data
+    assert b"scene-pipeline" not in bare.data
+
+
+@pytest.mark.parametrize("form", ["thumbnail", "webp"])
+def test_other_forms_of_a_foreign_picture_get_nothing_of_ours(form: str) -> None:
+    data = with_foreign_metadata("JPEG")
+    made = derive_image(data, form, MAX_PIXELS, embed=True)  # type: ignore[arg-type]  # a table's
+    assert made == derive_image(data, form, MAX_PIXELS)  # type: ignore[arg-type]  # a table's
+
+
+def test_a_thumbnail_of_a_frame_with_a_long_prompt_is_small_too() -> None:
+    noise = encode(Image.effect_noise((1600, 900), 90).convert("RGB"), "PNG")
+    facts = {**FACTS, "prompt": "霧" * 20_000}
+    frame = inspect_image(noise, InspectionOrder(metadata=facts, embed=True))
+    made = derive_image(frame.data, "thumbnail", MAX_PIXELS, embed=True)
+    assert len(made.data) <= 24 * 1024
+    found = read_metadata(made.data)
+    assert found["prompt"].endswith("…")
+    assert found["model"] == FACTS["model"]
 
 
 def test_a_thumbnail_is_small_in_every_way() -> None:

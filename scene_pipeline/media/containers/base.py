@@ -1,8 +1,8 @@
 """What every container module gives, and the errors that they share."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from scene_pipeline.errors import ImageError
 
@@ -21,6 +21,21 @@ class Stripped:
     """The EXIF block that was taken away, from its TIFF header on: it may hold the orientation."""
 
 
+COMMENT: Final = "Comment"
+"""The one text that is looked for: PNG's of that keyword, JPEG's comment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """What stands beside the pixels of a file. Each container takes what it has a place for."""
+
+    xmp: bytes | None = None
+    exif: bytes | None = None
+    """From its TIFF header on."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """By keyword, put into PNG; of those in a file `COMMENT` alone is found."""
+
+
 class Container(Protocol):
     """The face of each module here."""
 
@@ -28,12 +43,12 @@ class Container(Protocol):
         """Reduce a file to its pixels and colours; check that it ends where it should."""
         ...
 
-    def insert_xmp(self, data: bytes, packet: bytes, /) -> bytes:
-        """Put an XMP packet into a stripped file."""
+    def insert_blocks(self, data: bytes, blocks: Blocks, /) -> bytes:
+        """Put blocks into a stripped file, always in the same order."""
         ...
 
-    def find_xmp(self, data: bytes, /) -> bytes | None:
-        """The first XMP packet of a file; None where there is none."""
+    def find_blocks(self, data: bytes, /) -> Blocks:
+        """The first of each kind of block in a file; nothing compressed is unpacked."""
         ...
 
 

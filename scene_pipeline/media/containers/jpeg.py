@@ -5,7 +5,14 @@ import struct
 from collections.abc import Iterator
 
 from scene_pipeline.errors import ImageError
-from scene_pipeline.media.containers.base import Stripped, not_image, reassemble, truncated
+from scene_pipeline.media.containers.base import (
+    COMMENT,
+    Blocks,
+    Stripped,
+    not_image,
+    reassemble,
+    truncated,
+)
 
 MAGIC = b"\xff\xd8\xff"
 _SOI, _EOI, _SOS, _COM = 0xD8, 0xD9, 0xDA, 0xFE
@@ -49,26 +56,35 @@ def strip(data: bytes) -> Stripped:
     return Stripped(clean, end < len(data), has_foreign, exif)
 
 
-def insert_xmp(data: bytes, packet: bytes) -> bytes:
-    """Put an XMP packet as an APP1 segment behind the JFIF header of a stripped file."""
-    body = _XMP + packet
+def insert_blocks(data: bytes, blocks: Blocks) -> bytes:
+    """Put EXIF and XMP, an APP1 segment each, behind the JFIF header of a stripped file."""
     position = 2
     for marker, _, end in _segments(data):
         if marker not in {_SOI, _APP0}:
             break
         position = end
-    segment = struct.pack(">BBH", 0xFF, _APP1, len(body) + 2) + body
-    return data[:position] + segment + data[position:]
+    segments = [
+        struct.pack(">BBH", 0xFF, _APP1, len(mark) + len(body) + 2) + mark + body
+        for mark, body in ((_EXIF, blocks.exif), (_XMP, blocks.xmp))
+        if body is not None
+    ]
+    return b"".join((data[:position], *segments, data[position:]))
 
 
-def find_xmp(data: bytes) -> bytes | None:
-    """The first XMP packet; None where there is none."""
+def find_blocks(data: bytes) -> Blocks:
+    """The first of each kind of block before the pixels."""
+    xmp = exif = None
+    texts: dict[str, str] = {}
     for marker, start, end in _segments(data):
         if marker == _SOS:
-            return None
+            break
         if marker == _APP1 and data.startswith(_XMP, start + 4):
-            return data[start + 4 + len(_XMP) : end]
-    return None
+            xmp = xmp or data[start + 4 + len(_XMP) : end]
+        elif marker == _APP1 and data.startswith(_EXIF, start + 4):
+            exif = exif or data[start + 4 + len(_EXIF) : end]
+        elif marker == _COM:
+            texts.setdefault(COMMENT, data[start + 4 : end].decode("utf-8", "replace"))
+    return Blocks(xmp, exif, texts)
 
 
 def _is_kept(data: bytes, marker: int, start: int) -> bool:

@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Iterator
 
 from scene_pipeline.media.containers.base import (
+    COMMENT,
+    Blocks,
     Stripped,
     animated,
     not_image,
@@ -15,7 +17,10 @@ from scene_pipeline.media.containers.base import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(SIGNATURE) + 25
 _MAX_CHUNK_BYTES = 2**31 - 1
-_XMP_KEYWORD = b"XML:com.adobe.xmp\x00"
+_XMP_KEYWORD = b"XML:com.adobe.xmp"
+# After the keyword of an iTXt chunk: uncompressed, no language, no translated keyword.
+_PLAIN_ITXT = b"\x00\x00\x00\x00\x00"
+_TEXT_ENCODINGS = {b"tEXt": "latin-1", b"iTXt": "utf-8"}
 # Pixels, and what makes their colours right; everything else is somebody's remark.
 _KEPT = frozenset(
     {
@@ -65,22 +70,45 @@ def animation_end(data: bytes) -> int | None:
     return end if is_animated else None
 
 
-def insert_xmp(data: bytes, packet: bytes) -> bytes:
-    """Put an XMP packet as an iTXt chunk right behind the header of a stripped file."""
-    body = b"iTXt" + _XMP_KEYWORD + b"\x00\x00\x00\x00" + packet
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:_HEADER_END] + chunk + data[_HEADER_END:]
+def insert_blocks(data: bytes, blocks: Blocks) -> bytes:
+    """Put XMP, EXIF and texts right behind the header of a stripped file."""
+    chunks = [] if blocks.xmp is None else [_chunk(b"iTXt", _XMP_KEYWORD, _PLAIN_ITXT, blocks.xmp)]
+    chunks += [] if blocks.exif is None else [_chunk(b"eXIf", blocks.exif)]
+    chunks += [_text_chunk(keyword.encode(), text) for keyword, text in blocks.texts.items()]
+    return b"".join((data[:_HEADER_END], *chunks, data[_HEADER_END:]))
 
 
-def find_xmp(data: bytes) -> bytes | None:
-    """The first uncompressed XMP packet; None where there is none."""
-    prefix = _XMP_KEYWORD + b"\x00\x00"
+def find_blocks(data: bytes) -> Blocks:
+    """The first uncompressed XMP packet, the EXIF block, and the comment."""
+    xmp = exif = None
+    texts: dict[str, str] = {}
     for kind, start, end in _chunks(data):
-        if kind == b"iTXt" and data.startswith(prefix, start + 8):
+        if kind == b"eXIf":
+            exif = exif or data[start + 8 : end - 4]
+        if kind not in _TEXT_ENCODINGS:
+            continue
+        keyword, _, text = data[start + 8 : end - 4].partition(b"\x00")
+        if kind == b"iTXt":
             # language tag and translated keyword, each ended by NUL, come before the text
-            _, _, rest = data[start + 8 + len(prefix) : end - 4].partition(b"\x00")
-            return rest.partition(b"\x00")[2]
-    return None
+            is_plain = text.startswith(b"\x00\x00")
+            text = text[2:].split(b"\x00", 2)[-1] if is_plain else b""
+        if keyword == _XMP_KEYWORD:
+            xmp = xmp or text or None
+        elif keyword == COMMENT.encode() and text:
+            texts.setdefault(COMMENT, text.decode(_TEXT_ENCODINGS[kind], "replace"))
+    return Blocks(xmp, exif, texts)
+
+
+def _text_chunk(keyword: bytes, text: str) -> bytes:
+    # the older kind of chunk, which every program reads, holds no other characters
+    if text.isascii():
+        return _chunk(b"tEXt", keyword, b"\x00", text.encode())
+    return _chunk(b"iTXt", keyword, _PLAIN_ITXT, text.encode())
+
+
+def _chunk(kind: bytes, *parts: bytes) -> bytes:
+    body = b"".join((kind, *parts))
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _announces_animation(data: bytes, kind: bytes, start: int, end: int) -> bool:

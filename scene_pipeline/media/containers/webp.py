@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from scene_pipeline.media.containers.base import Stripped, animated, not_image, truncated
+from scene_pipeline.media.containers.base import Blocks, Stripped, animated, not_image, truncated
 
 _RIFF_HEADER = struct.Struct("<4sI4s")
 _CHUNK_HEADER = struct.Struct("<4sI")
@@ -11,6 +11,8 @@ _KEPT = frozenset({b"VP8X", b"ICCP", b"ALPH", b"VP8 ", b"VP8L"})
 _PIXELS = frozenset({b"VP8 ", b"VP8L"})
 _FLAG_ANIMATION, _FLAG_XMP, _FLAG_EXIF, _FLAG_ALPHA = 0x02, 0x04, 0x08, 0x10
 _VP8X_BYTES = 10
+# Before the TIFF header of some writers' EXIF, though the format knows no such mark.
+_EXIF_MARK = b"Exif\x00\x00"
 
 
 def is_webp(data: bytes) -> bool:
@@ -38,7 +40,7 @@ def strip(data: bytes) -> Stripped:
         else:
             has_foreign = True
             if kind == b"EXIF":
-                exif = payload.removeprefix(b"Exif\x00\x00")
+                exif = payload.removeprefix(_EXIF_MARK)
     if not any(kind in _PIXELS for kind, _ in kept):
         raise truncated("it holds no pixels")
     file_end = 8 + _riff_size(data)
@@ -59,21 +61,32 @@ def animation_end(data: bytes) -> int | None:
     return 8 + _riff_size(data) if is_animated else None
 
 
-def insert_xmp(data: bytes, packet: bytes) -> bytes:
-    """Append an XMP chunk to a stripped file, with the VP8X header that announces it."""
+def insert_blocks(data: bytes, blocks: Blocks) -> bytes:
+    """Append EXIF and XMP to a stripped file, with the VP8X header that announces them."""
     chunks = list(_chunks(data))
     first_kind, first_payload = chunks[0]
     if first_kind == b"VP8X":
         header, rest = first_payload, chunks[1:]
     else:
         header, rest = _extended_header(first_kind, first_payload), chunks
-    announced = bytes((header[0] | _FLAG_XMP,)) + header[1:]
-    return _assemble([(b"VP8X", announced), *rest, (b"XMP ", packet)])
+    flags = header[0]
+    added = []
+    for kind, flag, body in ((b"EXIF", _FLAG_EXIF, blocks.exif), (b"XMP ", _FLAG_XMP, blocks.xmp)):
+        if body is not None:
+            flags |= flag
+            added.append((kind, body))
+    return _assemble([(b"VP8X", bytes((flags,)) + header[1:]), *rest, *added])
 
 
-def find_xmp(data: bytes) -> bytes | None:
-    """The first XMP packet; None where there is none."""
-    return next((payload for kind, payload in _chunks(data) if kind == b"XMP "), None)
+def find_blocks(data: bytes) -> Blocks:
+    """The first of each kind of block."""
+    xmp = exif = None
+    for kind, payload in _chunks(data):
+        if kind == b"XMP ":
+            xmp = xmp or payload
+        elif kind == b"EXIF":
+            exif = exif or payload.removeprefix(_EXIF_MARK)
+    return Blocks(xmp, exif)
 
 
 def _announces_animation(kind: bytes, payload: bytes) -> bool:

@@ -117,7 +117,9 @@ class Healer:
                 if isinstance(error, StorageError) and error.error_code not in NO_OUTAGE:
                     self.store_failures.append(failure_of(error))
                 is_lost = error.error_code in heal_times.LOST_CODES
-                return told(now, "lost" if is_lost else "external", failure=failure_of(error))
+                ref = SceneRef(now.project_key, now.scene_id)
+                status: HealStatus = "lost" if is_lost else "external"
+                return told(now, status, failure=failure_of(error, ref))
         finally:
             # Shielded: a cancelled run must not leave its lock on a connection that lives on.
             await asyncio.shield(self.locks.release(generation_id))

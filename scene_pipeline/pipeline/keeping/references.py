@@ -20,7 +20,12 @@ from urllib.parse import urlsplit
 from scene_pipeline.database.continuity import picture_address
 from scene_pipeline.database.references import expire_picture
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import BlockedError, FetchError, StorageError
+from scene_pipeline.errors import (
+    AGAIN,
+    BlockedError,
+    FetchError,
+    StorageError,
+)
 from scene_pipeline.media.addresses import is_public_address
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
@@ -144,7 +149,7 @@ async def fetch_settled(
         raise BlockedError(
             f"Reference {shown_name(name)} cannot be had: {error.message}",
             code="reference_unreachable",
-            next_action="See that its server answers, then run again.",
+            next_action=f"See that its server answers, then go on with {AGAIN}.",
             retryable=True,
         ) from error
     if hashlib.sha256(fetched.data).hexdigest() != known.sha256:
@@ -153,7 +158,7 @@ async def fetch_settled(
         raise BlockedError(
             f"Reference {shown_name(name)} changed meanwhile; nothing was paid.",
             code="reference_changed",
-            next_action="Run again to make a frame with the picture of today.",
+            next_action=f"Make a frame with the picture of today with {AGAIN}.",
             retryable=True,
         )
     return fetched.data

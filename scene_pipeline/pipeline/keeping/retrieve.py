@@ -5,13 +5,21 @@ Belongs here: where a picture can be had from, and checking it. Does not belong 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from scene_pipeline.database.projects import project_key
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import FetchError, ImageError, ProviderError
+from scene_pipeline.errors import (
+    ANOTHER,
+    FetchError,
+    ImageError,
+    ProviderError,
+)
 from scene_pipeline.media.images import InspectedImage
+from scene_pipeline.media.metadata import CURRENT_EDITION
+from scene_pipeline.media.xmp_packet import Edition
+from scene_pipeline.pipeline.keeping.downloading import Tell, download, received_words
 from scene_pipeline.pipeline.keeping.provider_request import (
     complete_request,
     image_request,
@@ -19,10 +27,9 @@ from scene_pipeline.pipeline.keeping.provider_request import (
 )
 from scene_pipeline.pipeline.services import Services
 
-Tell = Callable[[str], Awaitable[None]]
-"""Told what is being done, in words for people."""
 BYTES_CHANGED: Final = "bytes_changed"
 _LOST_LINKS = frozenset({"link_expired"})
+_LAYOUTS: tuple[Edition | None, ...] = (CURRENT_EDITION, None, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +96,12 @@ async def fetch_picture(
         provider = services.provider(generation.provider)
         request = await complete_request(services, generation)
         data = await services.call(provider.read_image, request, picture.index)
+        await tell(received_words(len(data)))
         return FetchedPicture(data, None, None)
     await tell("downloading the picture")
     url = picture.url
     try:
-        fetched = await services.call(services.fetcher.fetch, url)
+        fetched = await download(services, url, tell)
     except FetchError as error:
         if error.error_code not in _LOST_LINKS:
             raise
@@ -101,7 +109,7 @@ async def fetch_picture(
         if fresh is None or fresh == url:
             raise _lost(generation) from error
         url = fresh
-        fetched = await services.call(services.fetcher.fetch, url)
+        fetched = await download(services, url, tell)
     return FetchedPicture(fetched.data, url, fetched.final_url_redacted)
 
 
@@ -111,7 +119,7 @@ async def inspect_picture(
     picture: Picture,
     data: bytes,
     *,
-    embed: bool | None = None,
+    embed: Edition | None,
 ) -> InspectedImage:
     """Check a picture completely and put the generation's facts into it.
 
@@ -120,17 +128,25 @@ async def inspect_picture(
         generation: Whose picture it is.
         picture: Which of its pictures.
         data: As it arrived.
-        embed: Whether the facts are embedded; as the settings say where left out.
+        embed: How the facts are laid out in it; None for a picture without any.
 
     Raises:
         ImageError: It is not a picture that we accept.
     """
+    if embed is None:
+        return await services.call(services.workers.inspect, data)
+    facts = _embedded_metadata(generation, picture)
+    if embed != 1:
+        async with services.pool.connection() as conn:
+            facts["project"] = await project_key(conn, generation.project_id)
     return await services.call(
-        services.workers.inspect,
-        data,
-        metadata=_embedded_metadata(generation, picture),
-        embed=services.settings.embed_metadata if embed is None else embed,
+        services.workers.inspect, data, metadata=facts, embed=True, edition=embed
     )
+
+
+def edition_of_today(services: Services) -> Edition | None:
+    """How a new frame is to be laid out: as the settings say."""
+    return CURRENT_EDITION if services.settings.embed_metadata else None
 
 
 async def find_again(
@@ -158,9 +174,8 @@ async def find_again(
     """
     async with downloads:
         fetched = await fetch_picture(services, generation, picture, _say_nothing)
-    embeds = services.settings.embed_metadata
-    # The facts may have been embedded, or not, under another setting than today's.
-    for embed in (embeds, not embeds):
+    # The facts may have been embedded, or not, under another setting or version than today's.
+    for embed in sorted(_LAYOUTS, key=lambda layout: layout != edition_of_today(services)):
         async with decodes:
             image = await inspect_picture(services, generation, picture, fetched.data, embed=embed)
         if image.sha256 == sha256:
@@ -169,7 +184,7 @@ async def find_again(
     raise ImageError(
         message,
         code=BYTES_CHANGED,
-        next_action=f"Ask for another picture: --regenerate --scene {generation.scene_id}.",
+        next_action=f"Ask for another picture with {ANOTHER}.",
     )
 
 
@@ -197,7 +212,7 @@ def _lost(generation: Generation) -> FetchError:
     return FetchError(
         message,
         code="result_lost",
-        next_action=f"Ask for another one: --regenerate --scene {generation.scene_id}.",
+        next_action=f"Ask for another one with {ANOTHER}.",
     )
 
 

@@ -5,6 +5,7 @@ import asyncio
 from scene_pipeline.media.images import InspectedImage
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.telemetry.stages import stage
 
 UPLOAD_ATTEMPTS = 4
 
@@ -18,14 +19,15 @@ async def upload(
         StorageError: The store refused it for good, or as often as it is asked.
     """
     async with gate:
-        await with_retries(
-            lambda: services.call(
-                services.store.put,
-                key,
-                image.data,
-                content_type=image.content_type,
-                sha256=image.sha256,
-            ),
-            attempts=UPLOAD_ATTEMPTS,
-            sleep=services.sleep,
-        )
+        with stage("upload", key=key, bytes=len(image.data)):
+            await with_retries(
+                lambda: services.call(
+                    services.store.put,
+                    key,
+                    image.data,
+                    content_type=image.content_type,
+                    sha256=image.sha256,
+                ),
+                attempts=UPLOAD_ATTEMPTS,
+                sleep=services.sleep,
+            )

@@ -87,13 +87,14 @@ async def check_file(services: Services, path: Path, kind: AssetKind) -> Checked
         FileRefusedError: It is nothing that the library takes, or not of this kind.
     """
     settings = services.settings
-    await services.call(_check_on_disk, path, settings.asset_max_file_mb)
+    await services.call(check_on_disk, path, settings.asset_max_file_mb)
     file = await services.call(
         services.workers.inspect_file,
         path,
         media=MEDIA_OF_KIND[kind],
         allow_svg=settings.asset_allow_svg,
         max_image_bytes=settings.asset_max_image_mb * MIB,
+        embed=settings.embed_metadata,
     )
     return CheckedFile(path, kind, file)
 
@@ -151,7 +152,13 @@ def _unchanged_bytes(checked: CheckedFile) -> bytes | None:
     return data if hashlib.sha256(data).hexdigest() == checked.file.sha256 else None
 
 
-def _check_on_disk(path: Path, max_megabytes: int) -> None:
+def check_on_disk(path: Path, max_megabytes: int) -> None:
+    """Refuse what is no file, or is too large to be looked at.
+
+    Raises:
+        UsageError: It is not there, a folder, or no file.
+        FileRefusedError: It is empty, or larger than this.
+    """
     try:
         facts = path.stat()
     except (OSError, ValueError) as error:
@@ -164,7 +171,7 @@ def _check_on_disk(path: Path, max_megabytes: int) -> None:
         raise UsageError(
             f"{path} is a folder.",
             code="is_a_folder",
-            next_action="Name the files in it, as in `scene-pipeline assets add folder/*.png`.",
+            next_action="Name the files in it, as in folder/*.png.",
         )
     if not stat.S_ISREG(facts.st_mode):
         raise UsageError(f"{path} is no file.", code="not_a_file", next_action="Name a file.")

@@ -2,7 +2,8 @@
 
 The original is never touched. A form is made once per stored object, so that a frame and an asset
 with the same bytes share it. Whoever asks for one makes the store say whether it is still there: a
-form that was lost is made again, as long as its original is there.
+form that was lost is made again, as long as its original is there. Another form of a frame says how
+the frame was made, as the frame does (SCENE_PIPELINE_EMBED_METADATA).
 """
 
 import hashlib
@@ -93,7 +94,8 @@ async def derive_all(services: Services, storage_key: str, data: bytes) -> tuple
 async def _make(
     services: Services, source_key: str, source: SourceObject, data: bytes, form: DerivativeForm
 ) -> str:
-    made = await services.call(services.workers.derive, data, form)
+    embed = services.settings.embed_metadata
+    made = await services.call(services.workers.derive, data, form, embed=embed)
     digest = hashlib.sha256(made.data).hexdigest()
     if digest == source.sha256:
         return source_key
