@@ -7,10 +7,11 @@ There is no cursor: every look takes the runs that failed lately and leaves out 
 the outbox has a row already, so that a look may die anywhere.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import dagster as dg
 
@@ -42,6 +43,8 @@ _OUR_JOBS = frozenset(
 )
 _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 _MAX_EVENTS = 20
+# Dagster writes an exception as its class and its text; the text of ours says all.
+_CLASS = re.compile(r"^scene_pipeline\.errors\.\w+: ")
 _MAX_SUMMARY_CHARACTERS = 400
 # Of no ledger row, and no news either: they pass by themselves, or are what somebody just chose.
 _PASSING_CODES = frozenset(
@@ -124,13 +127,31 @@ def _summary(instance: dg.DagsterInstance, run_id: str) -> "str | tuple[SceneFai
         if told is not None and told.description:
             words = told.description
         elif (error := getattr(data, "error", None)) is not None:
-            while error.cause is not None:
-                error = error.cause
-            words = error.message
+            words = _words_of(error)
         elif event is not None and event.message:
             words = event.message
     first_line = next(iter(words.strip().splitlines()), words)
     return f"The run failed: {first_line[:_MAX_SUMMARY_CHARACTERS]}"
+
+
+class _Told(Protocol):
+    """An error as Dagster keeps it."""
+
+    @property
+    def message(self) -> str: ...
+    @property
+    def cause(self) -> "_Told | None": ...
+
+
+def _words_of(error: _Told | None) -> str:
+    """The first of the errors that led to each other that is ours, else what began it all."""
+    words = ""
+    while error is not None:
+        words = error.message
+        if _CLASS.match(words):
+            return _CLASS.sub("", words)
+        error = error.cause
+    return words
 
 
 def _failed_scenes(table: dg.MetadataValue) -> "tuple[SceneFailure, ...]":

@@ -9,12 +9,14 @@ plain generator that drains a bounded queue: an asynchronous one would have its 
 Dagster waits for the next event, so that writing an event would stop polling and downloads.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 
 import dagster as dg
 
 from scene_pipeline.defs.cancelled_backfills import BackfillWatch
+from scene_pipeline.defs.catalogue import frame_specs
+from scene_pipeline.defs.checks import check_specs, evaluations, results_alone
 from scene_pipeline.defs.config import FramesConfig
 from scene_pipeline.defs.dead_runs import process_tags
 from scene_pipeline.defs.event_batches import (
@@ -23,65 +25,19 @@ from scene_pipeline.defs.event_batches import (
     EventBatches,
     enable_event_batches,
 )
-from scene_pipeline.defs.metadata import prompts_observation, stage_materialization
+from scene_pipeline.defs.frame_metadata import prompts_observation, stage_materialization
 from scene_pipeline.defs.outcomes import RunSummary
 from scene_pipeline.defs.partitions import scenes
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.run_order import order_of_run, project_tags
-from scene_pipeline.pipeline.orders import FrameOrder, SceneOutcome, StageDone, StreamEvent
+from scene_pipeline.pipeline.orders import (
+    FrameOrder,
+    SceneChecked,
+    SceneOutcome,
+    StageDone,
+    StreamEvent,
+)
 from scene_pipeline.scenes.identity import partition_key
-
-FRAMES_GROUP = "frames"
-
-_SPECS = [
-    dg.AssetSpec(
-        "scene_prompt",
-        description=(
-            "What is sent to the image provider for a scene: its own prompt, with the project's "
-            "style and the characters that it names."
-        ),
-        kinds={"json"},
-        group_name=FRAMES_GROUP,
-        skippable=True,
-        code_version="1",
-    ),
-    dg.AssetSpec(
-        "generated_frame",
-        deps=["scene_prompt"],
-        description=(
-            "The provider's answer: paid for once, and resumed by its request id after a crash. "
-            "Materializing this asset may spend money."
-        ),
-        kinds={"ai"},
-        group_name=FRAMES_GROUP,
-        skippable=True,
-        code_version="1",
-    ),
-    dg.AssetSpec(
-        "scene_image",
-        deps=["generated_frame"],
-        description=(
-            "The frame in our own storage, as a numbered version that is never overwritten. "
-            "Materialized alone, it stores or heals what is paid for already."
-        ),
-        kinds={"postgres", "image"},
-        group_name=FRAMES_GROUP,
-        skippable=True,
-        code_version="1",
-    ),
-    dg.AssetSpec(
-        "scene_start_frame",
-        deps=["scene_image"],
-        description=(
-            "The frame's permanent URL in the project's master JSON. Materialized alone, it "
-            "publishes the current version again."
-        ),
-        kinds={"postgres", "json"},
-        group_name=FRAMES_GROUP,
-        skippable=True,
-        code_version="1",
-    ),
-]
 
 
 def build_frames_asset(scenes_per_run: int) -> dg.AssetsDefinition:
@@ -93,7 +49,8 @@ def build_frames_asset(scenes_per_run: int) -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="stream_frames",
-        specs=_SPECS,
+        specs=frame_specs(),
+        check_specs=check_specs(),
         partitions_def=scenes,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=scenes_per_run),
@@ -110,6 +67,9 @@ def build_frames_asset(scenes_per_run: int) -> dg.AssetsDefinition:
             context.run.run_id,
             process_tags(context.run.run_id) | project_tags(order, context.run.tags),
         )
+        if not order.stages:  # checks alone were asked for: nothing is made, kept or written
+            yield from results_alone(context, order.scenes, pipeline)
+            return
         context.log.info(
             "%s %d scenes: %s", order.mode, len(order.scenes), ", ".join(sorted(order.stages))
         )
@@ -123,6 +83,7 @@ def _carry_out(
 ) -> Iterator[AssetEvent]:
     summary = RunSummary(order.scenes)
     batches = EventBatches(context)
+    selected = context.selected_asset_check_keys
     watch = BackfillWatch(context.instance, context.run)
     watch.raise_if_cancelled()
     with closing(pipeline.open_stream(order)) as stream:
@@ -130,7 +91,7 @@ def _carry_out(
             for event in stream.events(WINDOW_SECONDS):
                 if event is not None:
                     pipeline.observe(event)
-                    _take(event, order, batches, summary)
+                    _take(event, order, batches, selected, summary)
                 if batches.is_due:
                     yield from _tell(context, batches, summary)
                 watch.raise_if_cancelled()
@@ -152,7 +113,11 @@ def _carry_out(
 
 
 def _take(
-    event: StreamEvent, order: FrameOrder, batches: EventBatches, summary: RunSummary
+    event: StreamEvent,
+    order: FrameOrder,
+    batches: EventBatches,
+    selected: Collection[dg.AssetCheckKey],
+    summary: RunSummary,
 ) -> None:
     match event:
         case StageDone() if event.stage in order.stages:
@@ -160,6 +125,9 @@ def _take(
             batches.add(stage_materialization(event, key))
             if event.prompt is not None:
                 summary.prompts.append(event.prompt)
+        case SceneChecked():
+            for result in evaluations(event, selected):
+                batches.add(result)
         case SceneOutcome():
             summary.add(event)
 

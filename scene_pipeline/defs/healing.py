@@ -7,11 +7,12 @@ it is due (`sensors.external_images`).
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import dagster as dg
 from pydantic import Field
 
-from scene_pipeline.defs.metadata import stage_materialization
+from scene_pipeline.defs.frame_metadata import stage_materialization
 from scene_pipeline.defs.outcomes import UNFINISHED_SCENES
 from scene_pipeline.defs.partitions import SCENES_NAME
 from scene_pipeline.defs.resources import PipelineRuntime
@@ -20,8 +21,9 @@ from scene_pipeline.pipeline.orders import Stage, StageDone
 from scene_pipeline.scenes.identity import partition_key
 
 if TYPE_CHECKING:
-    from scene_pipeline.database.rows import Connection, VersionRow
+    from scene_pipeline.database.rows import Connection
     from scene_pipeline.pipeline.keeping.healer import HealedVersion
+    from scene_pipeline.pipeline.orders import FrameFacts
 
 HEALED_PER_RUN = 300
 """Versions that one run tries at most; what is left is due, so the next one goes on."""
@@ -92,33 +94,41 @@ def _materializations(
     instance: dg.DagsterInstance, pipeline: PipelineRuntime, versions: "Sequence[HealedVersion]"
 ) -> Iterator[dg.AssetMaterialization]:
     """What the UI shows of healed frames that are their scenes' current ones."""
-    from scene_pipeline.pipeline.facts import frame_facts  # noqa: PLC0415  # psycopg
-
     shown = [version for version in versions if version.status == "healed" and version.is_current]
-    rows = _rows_of(pipeline, shown)
-    for version, row in zip(shown, rows, strict=True):
+    frames = _frames_of(pipeline, shown)
+    for version in shown:
+        frame = frames.get(version.generation_id)
         key = partition_key(version.scene.project_key, version.scene.scene_id)
         # An archived project's pictures are healed as well, and it may have given up its keys.
-        if row is None or not instance.has_dynamic_partition(SCENES_NAME, key):
+        if frame is None or not instance.has_dynamic_partition(SCENES_NAME, key):
             continue
         stages: list[Stage] = ["scene_image"]
         if version.document in ("written", "already"):
             stages.append("scene_start_frame")
         for stage in stages:
-            event = StageDone(version.scene, stage, {"healed": True}, frame_facts(row))
+            event = StageDone(version.scene, stage, {"healed": True}, frame)
             yield stage_materialization(event, key)
 
 
-def _rows_of(
+def _frames_of(
     pipeline: PipelineRuntime, versions: "Sequence[HealedVersion]"
-) -> "list[VersionRow | None]":
-    from scene_pipeline.database.versions import version_of_generation  # noqa: PLC0415  # psycopg
+) -> "dict[UUID, FrameFacts]":
+    """The healed versions as they are now, by generation, with what came before them."""
+    from scene_pipeline.database.frame_history import frame_histories  # noqa: PLC0415  # psycopg
+    from scene_pipeline.database.versions import versions_of_generations  # noqa: PLC0415
+    from scene_pipeline.pipeline.facts import frame_facts  # noqa: PLC0415
+    from scene_pipeline.pipeline.frame_history import with_history  # noqa: PLC0415
 
     if not versions:
-        return []
+        return {}
 
-    async def read(conn: "Connection") -> "list[VersionRow | None]":
-        return [await version_of_generation(conn, version.generation_id) for version in versions]
+    async def read(conn: "Connection") -> "dict[UUID, FrameFacts]":
+        ids = [version.generation_id for version in versions]
+        rows = await versions_of_generations(conn, ids)
+        histories = await frame_histories(conn, ids)
+        return {
+            one: with_history(frame_facts(row), histories.get(one)) for one, row in rows.items()
+        }
 
     return pipeline.in_database(read)
 

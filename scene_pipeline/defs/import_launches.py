@@ -12,7 +12,7 @@ import dagster as dg
 
 from scene_pipeline.database.imports import ImportRow
 from scene_pipeline.defs.launch_requests import fates_of_runs
-from scene_pipeline.defs.metadata import IMPORT_LAUNCH_TAG, PROJECT_TAG
+from scene_pipeline.defs.metadata import IMPORT_LAUNCH_TAG, PROJECT_TAG, reason_tag
 from scene_pipeline.defs.partitions import LIBRARIES_NAME, libraries
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.user_asset import ImportConfig
@@ -32,7 +32,7 @@ def launch_due_imports(
     """One tick of the sensor: a run for each project of which something waits.
 
     Raises:
-        psycopg.OperationalError: The database cannot be read.
+        DatabaseError: The database cannot be read.
     """
 
     async def tick(conn: "Connection") -> list[ImportLaunch]:
@@ -84,5 +84,8 @@ def _run_request(launch: ImportLaunch) -> dg.RunRequest:
         run_key=f"asset_imports:{launch.id}",
         partition_key=library_partition_key(launch.project_key),
         run_config=dg.RunConfig(ops={"user_asset": ImportConfig(launch=str(launch.id))}),
-        tags=import_run_tags(launch.id, launch.project_key),
+        tags={
+            **import_run_tags(launch.id, launch.project_key),
+            **reason_tag("addresses or uploads wait to be imported"),
+        },
     )

@@ -19,8 +19,8 @@ frames_job = dg.define_asset_job(
 
 storyboard_job = dg.define_asset_job(
     "storyboards",
-    selection=dg.AssetSelection.assets("storyboard"),
-    description="Draws the contact sheet of a project. Spends nothing.",
+    selection=dg.AssetSelection.assets("storyboard", "project_report"),
+    description=("Draws the contact sheet of a project and adds up its report. Spends nothing."),
 )
 
 imports_job = dg.define_asset_job(

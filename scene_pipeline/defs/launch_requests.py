@@ -73,7 +73,7 @@ def launch_due(
         find: Says what is due.
 
     Raises:
-        psycopg.OperationalError: The database cannot be read.
+        DatabaseError: The database cannot be read.
     """
 
     async def tick(conn: Connection) -> dg.SensorResult | dg.SkipReason:

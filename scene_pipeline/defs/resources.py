@@ -20,6 +20,7 @@ from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.base import ObjectStore
 from scene_pipeline.storage.registry import build_store, parse_storage_url
+from scene_pipeline.telemetry.logs import set_up
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -83,15 +84,21 @@ class PipelineRuntime:
         """Do some work on one connection, as a sensor's tick does.
 
         Raises:
-            psycopg.OperationalError: It cannot be read: the tick fails visibly, for a database that
-                is down must never look like one in which nothing is due.
+            DatabaseError: It cannot be read: the tick fails visibly, for a database that is down
+                must never look like one in which nothing is due.
         """
-        from scene_pipeline.database.session import in_database  # noqa: PLC0415  # psycopg
+        from scene_pipeline.database.session import in_database, lost_in_words  # noqa: PLC0415  # psycopg
 
-        return in_database(self.database_url, work)
+        with lost_in_words():
+            return in_database(self.database_url, work)
 
     def with_services(self, work: "Callable[[Services], Awaitable[T]]") -> "T":
-        """Do some work with everything a use case is given, as an op of upkeep does."""
+        """Do some work with everything a use case is given, as an op of upkeep does.
+
+        Raises:
+            DatabaseError: The database was lost.
+        """
+        from scene_pipeline.database.session import lost_in_words  # noqa: PLC0415  # psycopg
         from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
 
         async def opened() -> "T":
@@ -100,7 +107,8 @@ class PipelineRuntime:
             ) as services:
                 return await work(services)
 
-        return asyncio.run(opened())
+        with lost_in_words():
+            return asyncio.run(opened())
 
     def stale_storyboards(self, limit: int) -> Sequence[tuple[str, str]]:
         """Projects whose frames changed since their last sheet, with a fingerprint of them."""
@@ -170,5 +178,6 @@ class PipelineResource(dg.ConfigurableResource[PipelineRuntime]):
         from scene_pipeline.database.session import database_urls  # noqa: PLC0415  # psycopg
 
         settings = load_settings()
+        set_up(settings)
         with database_urls(settings) as urls:
             yield PipelineRuntime(settings=settings, database_url=urls.application)

@@ -6,11 +6,14 @@ Times are UTC. A schedule whose last run is still at work leaves it at that.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import dagster as dg
 
 from scene_pipeline.defs.active_runs import has_active_run
+from scene_pipeline.defs.reports import portfolio_job
 from scene_pipeline.defs.sweeping import upload_sweep_job
+from scene_pipeline.defs.truth_sweep import switched_off, truth_sweep_job
 from scene_pipeline.defs.upkeep import (
     archive_job,
     collection_job,
@@ -22,8 +25,16 @@ from scene_pipeline.settings import load_settings
 _TIMEZONE = "UTC"
 
 
+class _Job(Protocol):
+    """A job of ops, or one of assets: Dagster has no public name for both."""
+
+    @property
+    def name(self) -> str:
+        """Of the job."""
+
+
 def _at_fixed_times(
-    job: dg.JobDefinition,
+    job: _Job,
     name: str,
     cron: str,
     description: str,
@@ -32,7 +43,7 @@ def _at_fixed_times(
     """A schedule that launches a job unless a run of it is at work, or `why_not` says otherwise."""
 
     @dg.schedule(
-        job=job,
+        job_name=job.name,
         name=name,
         cron_schedule=cron,
         execution_timezone=_TIMEZONE,
@@ -91,6 +102,22 @@ price_refresh_daily = _at_fixed_times(
     "caps rely on. Asking is free of charge.",
     _without_a_key,
 )
+portfolio_report_daily = _at_fixed_times(
+    portfolio_job,
+    "portfolio_report_daily",
+    "40 4 * * *",
+    "Every day: adds up what all projects took, with a chart of the last 60 days, for whoever "
+    "answers for the money. Spends nothing.",
+)
+truth_sweep_hourly = _at_fixed_times(
+    truth_sweep_job,
+    "truth_sweep_hourly",
+    "37 * * * *",
+    "Every hour: asks current URLs whether they still serve the stored bytes, those first that "
+    "were not asked for longest, at most SCENE_PIPELINE_TRUTH_SWEEP_REQUESTS (200) of them. "
+    "Spends nothing.",
+    switched_off,
+)
 
 SCHEDULES: tuple[dg.ScheduleDefinition, ...] = (
     reconcile_hourly,
@@ -98,5 +125,7 @@ SCHEDULES: tuple[dg.ScheduleDefinition, ...] = (
     archive_nightly,
     upload_sweep_nightly,
     price_refresh_daily,
+    portfolio_report_daily,
+    truth_sweep_hourly,
 )
 """All schedules of the code location."""

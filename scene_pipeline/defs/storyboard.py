@@ -1,17 +1,51 @@
-"""The contact sheet of a project as an asset.
+"""The storyboard of a project as an asset: contact sheet, page and list of start frames.
 
 Belongs here: the asset and what the UI shows of it. Does not belong here: drawing and storing it
 (`pipeline.reporting.storyboard`).
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
 import dagster as dg
 
-from scene_pipeline.defs.metadata import MAX_PREVIEW_BYTES, PROJECT_TAG, inline_image
+from scene_pipeline.defs.catalogue import (
+    STORYBOARD_GROUP,
+    asset_owners,
+    column_schema,
+    spends,
+    table_schema,
+)
+from scene_pipeline.defs.checks import report_standing
+from scene_pipeline.defs.columns import Column
+from scene_pipeline.defs.metadata import (
+    MAX_PREVIEW_BYTES,
+    PROJECT_TAG,
+    MetadataValues,
+    inline_image,
+)
 from scene_pipeline.defs.partitions import projects
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.scenes.identity import parse_project_partition_key
 
-STORYBOARD_GROUP = "storyboards"
+if TYPE_CHECKING:
+    from scene_pipeline.pipeline.reporting.storyboard import SceneLine, StoryboardFacts
+
+STORYBOARD_COLUMNS: Final[tuple[Column, ...]] = (
+    ("scene", "string", "Id of the scene in the master JSON."),
+    ("state", "string", "Where it stands: current, missing, stale, failed, blocked, ..."),
+    ("is_ready", "bool", "Whether this frame is to go to video."),
+    ("version", "int", "Version that is the scene's frame; empty where it has none."),
+    ("why", "string", "Why it stands so; empty where all is well."),
+    ("next_action", "string", "What cures that: a sentence or a command."),
+    ("cost_usd", "float", "What the scene has cost so far, failures included."),
+    ("url", "string", "Permanent address of the frame."),
+)
+"""The table `scenes` of a materialization, in its order."""
+ROWS_SHOWN: Final = 200
+"""The event log is a database table; the page shows every scene."""
+START_FRAMES_SHOWN: Final = 20
+_CELL_CHARACTERS = 300
 
 
 @dg.asset(
@@ -20,30 +54,89 @@ STORYBOARD_GROUP = "storyboards"
     # only; left out, Dagster would map a project onto the scene of the same key.
     deps=[dg.AssetDep("scene_start_frame", partition_mapping=dg.AllPartitionMapping())],
     group_name=STORYBOARD_GROUP,
-    kinds={"image"},
-    code_version="1",
+    kinds={"image", "html", "json"},
+    owners=asset_owners(),
+    tags=spends("nothing"),
+    metadata=column_schema(STORYBOARD_COLUMNS),
+    description=(
+        "A project at a glance: the contact sheet, a page with every version, prompt, cost and "
+        "what each scene waits for, and start_frames.json, which tells the video phase the frame "
+        "of each scene. It renews itself when any of that changes, and spends nothing."
+    ),
+    code_version="2",
 )
 def storyboard(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.MaterializeResult[None]:
-    """One picture of a project: each scene's frame, state and first words of its prompt."""
+    """Draw and store a project's storyboard."""
     project_key = parse_project_partition_key(context.partition_key)
     if PROJECT_TAG not in context.run.tags:
         context.instance.add_run_tags(context.run.run_id, {PROJECT_TAG: project_key})
-    sheet = pipeline.make_storyboard(project_key, context.run.run_id)
-    metadata: dict[str, dg.MetadataValue] = {
-        "url": dg.MetadataValue.url(sheet.url),
+    made = pipeline.make_storyboard(project_key, context.run.run_id)
+    report_standing(context.instance, pipeline, project_key)
+    return dg.MaterializeResult(
+        metadata=_metadata(project_key, made), data_version=dg.DataVersion(made.digest)
+    )
+
+
+def _metadata(project_key: str, made: "StoryboardFacts") -> MetadataValues:
+    """Everything that is shown; the picture first."""
+    preview = inline_image(made.preview, "image/jpeg", MAX_PREVIEW_BYTES)
+    values: MetadataValues = {} if preview is None else {"preview": preview}
+    values |= {
+        "scenes": _scenes_table(made.scenes),
+        "not_ready": dg.MetadataValue.int(made.not_ready),
+        "url": dg.MetadataValue.url(made.url),
+        "page_url": dg.MetadataValue.url(made.page.storage_url),
+        "start_frames_url": dg.MetadataValue.url(made.start_frames.storage_url),
+        "start_frames": _start_frames(made),
         "project": dg.MetadataValue.text(project_key),
-        "scene_count": dg.MetadataValue.int(sheet.scene_count),
-        "width": dg.MetadataValue.int(sheet.width),
-        "height": dg.MetadataValue.int(sheet.height),
-        "size_bytes": dg.MetadataValue.int(sheet.size_bytes),
-        "storage_path": dg.MetadataValue.text(sheet.storage_path),
-        "sha256": dg.MetadataValue.text(sheet.png_sha256),
+        "cost_usd": dg.MetadataValue.float(float(made.cost_usd)),
+        "scene_count": dg.MetadataValue.int(made.scene_count),
+        "width": dg.MetadataValue.int(made.width),
+        "height": dg.MetadataValue.int(made.height),
+        "size_bytes": dg.MetadataValue.int(made.size_bytes),
+        "storage_path": dg.MetadataValue.text(made.storage_path),
+        "sha256": dg.MetadataValue.text(made.png_sha256),
     }
-    for status, number in sheet.counts.items():
-        metadata[f"scenes_{status}"] = dg.MetadataValue.int(number)
-    preview = inline_image(sheet.preview, "image/jpeg", MAX_PREVIEW_BYTES)
-    if preview is not None:
-        metadata = {"preview": preview, **metadata}
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(sheet.png_sha256))
+    for status, number in made.counts.items():
+        values[f"scenes_{status}"] = dg.MetadataValue.int(number)
+    hidden = made.scene_count - ROWS_SHOWN
+    if hidden > 0:
+        values["scenes_not_listed"] = dg.MetadataValue.int(hidden)
+    return values
+
+
+def _scenes_table(lines: "Sequence[SceneLine]") -> dg.TableMetadataValue:
+    """Scenes that are not ready first, each half in the document's order."""
+    ordered = sorted(lines, key=lambda line: line.is_ready)[:ROWS_SHOWN]
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "scene": line.scene_id,
+                    "state": line.state,
+                    "is_ready": line.is_ready,
+                    "version": line.version,
+                    "why": line.why[:_CELL_CHARACTERS],
+                    "next_action": line.next_action[:_CELL_CHARACTERS],
+                    "cost_usd": float(line.cost_usd),
+                    "url": line.url,
+                }
+            )
+            for line in ordered
+        ],
+        schema=table_schema(STORYBOARD_COLUMNS),
+    )
+
+
+def _start_frames(made: "StoryboardFacts") -> dg.JsonMetadataValue:
+    """The first of the list, with prompts cut; the whole of it is at its address."""
+    document = made.start_frames_document
+    scenes = [
+        scene | {"prompt": scene["prompt"] and scene["prompt"][:_CELL_CHARACTERS]}
+        for scene in document["scenes"][:START_FRAMES_SHOWN]
+    ]
+    hidden = len(document["scenes"]) - len(scenes)
+    shown = {**document, "scenes": scenes} | ({"scenes_not_listed": hidden} if hidden else {})
+    return dg.MetadataValue.json(shown)

@@ -4,11 +4,13 @@ import dagster as dg
 
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.upkeep_work import (
+    as_dagster_failure,
     at_work,
     left_to_another,
     numbers_output,
     with_services,
 )
+from scene_pipeline.pipeline.orders import Failure
 
 
 @dg.op(out=dg.Out(dg.Nothing), description="Gives up uploads that were never confirmed.")
@@ -29,12 +31,13 @@ def sweep_unconfirmed_uploads(
         "failed_objects": len(report.failed_objects),
     }
     if report.failed_objects:
-        raise dg.Failure(
-            description=f"The object store did not remove {len(report.failed_objects)} uploads."
-            "\nRun `scene-pipeline doctor` to see what it refuses; the next sweep tries again.",
-            metadata=numbers,
-            allow_retries=False,
+        told = Failure(
+            code="sweep_unfinished",
+            message=f"The object store did not remove {len(report.failed_objects)} uploads; the"
+            " next sweep tries again.",
+            next_action="Run `scene-pipeline doctor` to see what it refuses.",
         )
+        raise as_dagster_failure(told, numbers)
     return numbers_output(context, numbers)
 
 

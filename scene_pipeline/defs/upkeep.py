@@ -15,6 +15,7 @@ from scene_pipeline.defs.healing import heal_job
 from scene_pipeline.defs.partition_keys import InstanceKeys
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.sweeping import upload_sweep_job
+from scene_pipeline.defs.truth_sweep import truth_sweep_job
 from scene_pipeline.defs.upkeep_work import (
     as_dagster_failure,
     at_work,
@@ -24,6 +25,7 @@ from scene_pipeline.defs.upkeep_work import (
     retention_metadata,
     with_services,
 )
+from scene_pipeline.pipeline.orders import Failure
 
 _LOGGED = 50
 
@@ -92,12 +94,13 @@ def reconcile_projects(
     if report.store_failure is not None:
         raise as_dagster_failure(report.store_failure, numbers)
     if numbers["failed"]:
-        raise dg.Failure(
-            description=f"{numbers['failed']} repairs did not succeed this time; the next run tries"
-            " again, and the log names them.",
-            metadata=numbers,
-            allow_retries=False,
+        told = Failure(
+            code="repairs_unfinished",
+            message=f"{numbers['failed']} repairs did not succeed this time; the next run tries"
+            " again.",
+            next_action="See in this run's log which they are, or run `scene-pipeline reconcile`.",
         )
+        raise as_dagster_failure(told, numbers)
     return numbers_output(context, numbers)
 
 
@@ -124,6 +127,7 @@ def collect_garbage(
         "unfinished": report.unfinished.objects,
         "late": report.late.objects,
         "old_sheets": report.old_sheets,
+        "old_reports": report.old_reports,
         "unknown": report.unknown.objects,
         "uploads": report.uploads.objects,
         "unfinished_uploads": report.unfinished_uploads,
@@ -132,12 +136,12 @@ def collect_garbage(
     }
     context.log.info("Removed" if apply else "Nothing was changed; this would be removed")
     if report.failures:
-        raise dg.Failure(
-            description="\n".join(report.failures)
-            + "\nRun `scene-pipeline doctor` to see what the object store refuses.",
-            metadata=numbers,
-            allow_retries=False,
+        told = Failure(
+            code="collection_unfinished",
+            message=f"Not everything was removed. {' '.join(report.failures)}",
+            next_action="Run `scene-pipeline doctor` to see what the object store refuses.",
         )
+        raise as_dagster_failure(told, numbers)
     further = {} if report.retained is None else retention_metadata(report.retained)
     return numbers_output(context, numbers, further)
 
@@ -235,5 +239,6 @@ UPKEEP_JOBS: tuple[dg.JobDefinition, ...] = (
     archive_job,
     price_refresh_job,
     upload_sweep_job,
+    truth_sweep_job,
 )
 """All jobs of upkeep."""

@@ -13,6 +13,8 @@ from uuid import UUID
 import dagster as dg
 from pydantic import Field
 
+from scene_pipeline.defs.catalogue import LIBRARY_GROUP, asset_owners, column_schema, spends
+from scene_pipeline.defs.columns import USER_ASSET_COLUMNS
 from scene_pipeline.defs.dead_runs import process_tags
 from scene_pipeline.defs.metadata import PROJECT_TAG, MetadataValues
 from scene_pipeline.defs.partitions import libraries
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from scene_pipeline.pipeline.library.import_events import ImportOutcome
     from scene_pipeline.pipeline.services import Services
 
-LIBRARY_GROUP = "library"
 _ROWS_IN_TABLE = 200
 _NAMED = 20
 _COLUMNS = ("source", "result", "error", "asset_id", "kind", "bytes")
@@ -64,7 +65,9 @@ class ImportConfig(dg.Config):
     partitions_def=libraries,
     group_name=LIBRARY_GROUP,
     kinds={"postgres", "image"},
-    owners=["team:scene-pipeline"],
+    owners=asset_owners(),
+    tags=spends("nothing"),
+    metadata=column_schema(USER_ASSET_COLUMNS),
     code_version="1",
     description=(
         "Pictures, video, sound and documents that people brought into a project's library by "
@@ -172,7 +175,9 @@ def _failure(outcomes: "Sequence[ImportOutcome]") -> dg.Failure | None:
     failed = [one for one in outcomes if one.status in UNFINISHED_IMPORTS]
     if not failed:
         return None
-    lines = [f"{len(failed)} of {len(outcomes)} imports did not succeed."]
+    lines = [
+        f"[imports_unfinished] {len(failed)} of {len(outcomes)} imports did not succeed.",
+    ]
     lines += [f"{one.source}: {_error_words(one)}{_again(one.again_in)}" for one in failed[:_NAMED]]
     if len(failed) > _NAMED:
         lines.append(f"and {len(failed) - _NAMED} more")

@@ -11,7 +11,7 @@ import pytest
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.import_run import run_imports
 from scene_pipeline.defs.launch_requests import LAUNCHES_PER_TICK
-from scene_pipeline.defs.metadata import IMPORT_LAUNCH_TAG, PROJECT_TAG
+from scene_pipeline.defs.metadata import IMPORT_LAUNCH_TAG, PROJECT_TAG, REASON_TAG
 from scene_pipeline.defs.partitions import LIBRARIES_NAME
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.schedules import upload_sweep_nightly
@@ -114,6 +114,7 @@ def test_each_project_gets_one_run(daemon: Daemon, desk: ImportDesk) -> None:
     assert (shared.partition_key, own.partition_key) == ("_library", "film")
     assert own.tags[PROJECT_TAG] == "film"
     assert PROJECT_TAG not in shared.tags
+    assert own.tags[REASON_TAG] == "addresses or uploads wait to be imported"
     assert daemon.instance.get_dynamic_partitions(LIBRARIES_NAME) == ["_library", "film"]
     assert daemon.tick(asset_imports) == []
     assert all(execute(daemon, request).success for request in (shared, own))

@@ -6,19 +6,34 @@ Dagster shows the `description` of a sensor, schedule or job, and never its docs
 import dagster as dg
 import pytest
 
-from scene_pipeline.defs.jobs import frames_job, imports_job, storyboard_job
+from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.schedules import SCHEDULES
 from scene_pipeline.defs.sensors import SENSORS
-from scene_pipeline.defs.upkeep import UPKEEP_JOBS
 
 SPENDERS = {"scene_changes", "regeneration_requests", "unfinished_generations", "frames"}
-JOBS = {job.name: job.description for job in (frames_job, storyboard_job, imports_job)}
+IMPLICIT_JOB = "__ASSET_JOB"
+JOBS = {
+    job.name: job.description
+    for job in build_definitions().resolve_all_job_defs()
+    if job.name != IMPLICIT_JOB
+}
 DESCRIBED = {
     **{sensor.name: sensor.description for sensor in SENSORS},
     **{schedule.name: schedule.description for schedule in SCHEDULES},
-    **{job.name: job.description for job in UPKEEP_JOBS},
     **JOBS,
 }
+
+
+@pytest.mark.parametrize("name", sorted(DESCRIBED))
+def test_everything_says_what_it_does(name: str) -> None:
+    words = DESCRIBED[name] or ""
+
+    assert len(words.split()) >= 6
+    assert words.rstrip().endswith(".")
+
+
+def test_the_jobs_that_people_launch_are_among_them() -> None:
+    assert {"frames", "storyboards", "imports", "heal"} <= JOBS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(DESCRIBED))

@@ -18,15 +18,23 @@ from scene_pipeline.defs.event_batches import (
 
 KEYS = [f"film/scene_{number}" for number in range(1, 6)]
 FAILED = KEYS[-1]
+WRITTEN = {
+    dg.DagsterEventType.ASSET_MATERIALIZATION,
+    dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+}
 RANGE = {
     "dagster/asset_partition_range_start": KEYS[0],
     "dagster/asset_partition_range_end": KEYS[-1],
 }
 
 
+SCENES = dg.DynamicPartitionsDefinition(name="scenes")
+
+
 @dg.multi_asset(
     specs=[dg.AssetSpec("first", skippable=True), dg.AssetSpec("second", skippable=True)],
-    partitions_def=dg.DynamicPartitionsDefinition(name="scenes"),
+    check_specs=[dg.AssetCheckSpec("is_sharp", asset="first", partitions_def=SCENES)],
+    partitions_def=SCENES,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def two_stages(context: dg.AssetExecutionContext) -> Iterator[AssetEvent]:
@@ -43,6 +51,17 @@ def two_stages(context: dg.AssetExecutionContext) -> Iterator[AssetEvent]:
                         tags={"dagster/data_version": f"of {key}"},
                     )
                 )
+        batches.add(
+            dg.AssetCheckEvaluation(
+                dg.AssetKey("first"),
+                "is_sharp",
+                passed=key != FAILED,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"Looked at {key}" if key != KEYS[0] else None,
+                metadata={"version": 1},
+                partition=key,
+            )
+        )
     yield from batches.flush()
     raise dg.Failure("the last scene failed", allow_retries=False)
 
@@ -62,6 +81,19 @@ def rows_of(url: str, run_id: str) -> dict[str, list[Any]]:
             " AND dagster_event_type = 'ASSET_MATERIALIZATION' ORDER BY asset_key, partition",
             (run_id,),
         ).fetchall()
+        results = conn.execute(
+            "SELECT e.event, e.asset_key, e.partition, e.step_key FROM event_logs e"
+            " WHERE run_id = %s AND dagster_event_type = 'ASSET_CHECK_EVALUATION' ORDER BY e.id",
+            (run_id,),
+        ).fetchall()
+        checks = conn.execute(
+            "SELECT c.evaluation_event, c.asset_key, c.check_name, c.partition, c.execution_status,"
+            " c.materialization_event_storage_id, e.event = c.evaluation_event,"
+            " c.evaluation_event_timestamp = e.timestamp FROM asset_check_executions c"
+            " LEFT JOIN event_logs e ON e.id = c.evaluation_event_storage_id"
+            " WHERE c.run_id = %s ORDER BY c.id",
+            (run_id,),
+        ).fetchall()
         tags = conn.execute(
             "SELECT t.asset_key, t.key, t.value, e.partition FROM asset_event_tags t"
             " JOIN event_logs e ON e.id = t.event_id WHERE e.run_id = %s ORDER BY 1, 2, 3, 4",
@@ -74,6 +106,8 @@ def rows_of(url: str, run_id: str) -> dict[str, list[Any]]:
         ).fetchall()
     return {
         "events": [(_comparable(json.loads(event)), *rest) for event, *rest in events],
+        "results": [(_comparable(json.loads(event)), *rest) for event, *rest in results],
+        "checks": [(_comparable(json.loads(event)), *rest) for event, *rest in checks],
         "tags": tags,
         "summaries": summaries,
     }
@@ -101,6 +135,10 @@ def test_batched_and_single_events_leave_the_same_rows(
     assert [partition for _, _, partition, _ in rows["0"]["events"]] == 2 * sorted(KEYS[:-1])
     assert rows["0"]["summaries"] == [('["first"]',), ('["second"]',)]
     assert len(rows["0"]["tags"]) >= 8
+    assert len(rows["0"]["results"]) == len(KEYS)
+    assert [row[3:5] for row in rows["0"]["checks"]] == [
+        (key, "FAILED" if key == FAILED else "SUCCEEDED") for key in KEYS
+    ], "what is planned leaves no row"
     assert rows["3"] == rows["0"]
     assert rows["500"] == rows["0"]
 
@@ -108,14 +146,14 @@ def test_batched_and_single_events_leave_the_same_rows(
 def test_a_batch_is_written_by_few_statements(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The point of it all: the store is called once per asset, not once per event."""
+    """The point of it all: the store is called once per asset, and once for all results."""
     monkeypatch.setenv(BATCH_SIZE_VARIABLE, "500")
     sizes: list[int] = []
     store = type(instance.event_log_storage)
     write = store.store_event_batch
 
     def counted(self: Any, events: Any) -> None:
-        if events[0].get_dagster_event().is_step_materialization:
+        if events[0].get_dagster_event().event_type in WRITTEN:
             sizes.append(len(events))
         write(self, events)
 
@@ -123,7 +161,7 @@ def test_a_batch_is_written_by_few_statements(
 
     execute(instance)
 
-    assert sizes == [4, 4]
+    assert sizes == [4, 4, 5]
 
 
 @pytest.mark.parametrize("size", ["0", "500"])

@@ -8,7 +8,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from scene_pipeline.errors import SceneError
+from scene_pipeline.errors import DatabaseError, SceneError
 from scene_pipeline.pipeline.failpoints import TICK_FAILPOINTS, arm
 from scene_pipeline_tests.defs.ticks import Daemon, launch_ids
 from scene_pipeline_tests.films import Studio, assert_invariants, film
@@ -234,5 +234,5 @@ def test_a_database_that_is_gone_fails_the_tick(daemon: Daemon) -> None:
         daemon.runtime, database_url="postgresql://nobody@127.0.0.1:1/none?connect_timeout=1"
     )
 
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(DatabaseError, match=r"^\[database_unavailable\] .*`scene-pipeline doctor`"):
         daemon.tick()

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psycopg
 import pytest
 
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs import failed_runs
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.sensors.run_failures import run_failures
-from scene_pipeline.errors import ConfigurationError
+from scene_pipeline.errors import ConfigurationError, DatabaseError
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.standins.webhook import WebhookReceiver, webhook_receiver
@@ -128,8 +127,32 @@ def test_a_run_that_failed_as_a_whole_is_told_once(
     [text] = receiver.texts
     assert text.startswith("Run failed [run_failed]")
     assert run_id in text
-    assert "film" in text  # in the error's own words
+    assert "[project_unknown] There is no project 'film'. Run `scene-pipeline status`" in text
     assert studio.sql("SELECT count(*) AS n FROM alerts")[0]["n"] == 1
+
+
+def test_a_run_without_a_database_is_told_in_our_words_and_not_in_the_drivers(
+    instance: dg.DagsterInstance,
+    studio: Studio,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    studio.bring(film(["Dawn"]))
+    monkeypatch.setenv("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    job = build_definitions().resolve_job_def("reconcile")
+    never_again = {"dagster/max_retries": "0"}
+    assert not job.execute_in_process(
+        instance=instance, raise_on_error=False, tags=never_again
+    ).success
+
+    tick(instance, told)
+
+    [text] = receiver.texts
+    assert "[database_unavailable] The database " in text
+    assert "Start it, or correct DATABASE_URL" in text
+    assert "psycopg" not in text
+    assert "scene_pipeline.errors" not in text
 
 
 def test_a_run_whose_process_died_is_told_unless_it_is_launched_again(
@@ -213,7 +236,7 @@ def test_a_database_that_cannot_be_read_fails_the_tick(
 ) -> None:
     gone = PipelineRuntime(told.settings, "postgresql://nobody@127.0.0.1:1/none?connect_timeout=1")
 
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(DatabaseError, match=r"^\[database_unavailable\] .*`scene-pipeline doctor`"):
         tick(instance, gone)
 
 

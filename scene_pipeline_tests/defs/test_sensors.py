@@ -4,6 +4,7 @@ import dagster as dg
 
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_storyboard
+from scene_pipeline.defs.metadata import REASON_TAG
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.sensors.dead_runs import dead_runs
 from scene_pipeline.defs.sensors.stale_storyboards import stale_storyboards
@@ -81,6 +82,7 @@ def test_a_failed_sheet_is_tried_again_but_not_for_ever(
     for _ in range(3):
         [request] = requests(tick(instance, runtime))
         run_keys.append(request.run_key)
+        assert request.tags[REASON_TAG] == "frames changed since the last sheet"
         project_run(instance, dg.DagsterRunStatus.FAILURE, **request.tags)
 
     assert len(set(run_keys)) == 3  # Dagster launches the same key never again

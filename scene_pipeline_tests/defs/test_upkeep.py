@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psycopg
 import pytest
 
 from scene_pipeline.database.turns import turn
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_frames
-from scene_pipeline.defs.metadata import HEAL_STATE_TAG
+from scene_pipeline.defs.metadata import HEAL_STATE_TAG, REASON_TAG
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.schedules import (
     SCHEDULES,
@@ -23,6 +22,7 @@ from scene_pipeline.defs.schedules import (
 from scene_pipeline.defs.sensors.external_images import external_images
 from scene_pipeline.defs.upkeep import UPKEEP_JOBS
 from scene_pipeline.drill.standin.server import FalStandIn
+from scene_pipeline.errors import DatabaseError
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
@@ -150,6 +150,10 @@ def test_healing_is_shown_at_the_scenes(
         assert newest.metadata["storage_status"].value == "stored"
         assert newest.metadata["url"].value == fal_studio.start_frame("scene_1")
         assert newest.metadata["healed"].value is True
+        assert newest.metadata["attempts_total"].value == 1
+        # The picture came home long after it was made: that says nothing of storing.
+        assert "generation_seconds" in newest.metadata
+        assert "storing_seconds" not in newest.metadata
     assert len(fal.meter.accepted) == 2
     assert_invariants(fal_studio)
 
@@ -195,6 +199,7 @@ def test_the_sensor_waits_for_a_run_and_goes_on_after_one_that_never_began(
             job, tags=dict(request.tags), status=dg.DagsterRunStatus.STARTING
         )
         assert HEAL_STATE_TAG in run.tags
+        assert run.tags[REASON_TAG] == "pictures that are at their provider only: 1"
         waiting = tick(instance, runtime)
         assert isinstance(waiting, dg.SkipReason)
         instance.report_run_failed(run, "It could not start.")
@@ -208,7 +213,7 @@ def test_the_sensor_fails_visibly_without_a_database(
 ) -> None:
     runtime = PipelineRuntime(studio.settings, "postgresql://nobody@127.0.0.1:1/nothing")
 
-    with pytest.raises(psycopg.OperationalError):
+    with pytest.raises(DatabaseError, match=r"^\[database_unavailable\] .*`scene-pipeline doctor`"):
         tick(instance, runtime)
 
 

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from scene_pipeline.defs.config import FramesConfig
+from scene_pipeline.defs.frame_metadata import stage_materialization
 from scene_pipeline.defs.glances import glance
-from scene_pipeline.defs.metadata import inline_image, prompt_markdown, stage_materialization
+from scene_pipeline.defs.markdown import prompt_markdown
+from scene_pipeline.defs.metadata import inline_image
 from scene_pipeline.defs.outcomes import RunSummary
 from scene_pipeline.defs.run_order import first_run_tags, request_token
 from scene_pipeline.pipeline.orders import Failure, SceneOutcome, SceneRef, SceneStatus, StageDone
@@ -70,6 +72,13 @@ def test_scenes_that_the_stream_never_told_of_are_a_failure() -> None:
     assert failure is not None
     assert failure.description is not None
     assert "Not reached: 2." in failure.description
+    assert "First: film/missing_0, film/missing_1." in failure.description
+    table = failure.metadata["unfinished_scenes"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [record.data["scene"] for record in table.records] == ["missing_0", "missing_1"]
+    assert all(
+        "scene-pipeline run film" in str(record.data["next_action"]) for record in table.records
+    )
 
 
 def test_log_lines_are_bounded_and_told_once() -> None:
@@ -82,6 +91,21 @@ def test_log_lines_are_bounded_and_told_once() -> None:
     assert "and 75 more" in line
     assert summary.take_log_line() is None
     assert summary.totals == "100 generated; 1.00 USD"
+
+
+def test_a_log_line_says_why_a_scene_failed_and_what_to_do() -> None:
+    summary = summary_of(
+        outcome("scene_1", "generated"),
+        outcome("scene_2", "blocked"),
+        *(outcome(f"scene_{n}", "failed") for n in range(3, 300)),
+    )
+
+    line = summary.take_log_line()
+
+    assert line is not None
+    assert line.startswith("film/scene_2: blocked [some_code] What happened to scene_2. Do this")
+    assert "scene_1 generated" in line
+    assert len(line) < 2000
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import dagster as dg
 
 from scene_pipeline.defs.active_runs import has_active_run
 from scene_pipeline.defs.healing import HEALED_PER_RUN, HealConfig, heal_job
-from scene_pipeline.defs.metadata import HEAL_STATE_TAG
+from scene_pipeline.defs.metadata import HEAL_STATE_TAG, reason_tag
 from scene_pipeline.defs.resources import PipelineRuntime
 
 _RUNS_PER_STATE = 3
@@ -48,5 +48,8 @@ def external_images(
     return dg.RunRequest(
         run_key=f"heal:{state}:{tried + 1}",
         run_config=dg.RunConfig(ops={"heal_external_images": HealConfig(only_due=True)}),
-        tags={HEAL_STATE_TAG: state},
+        tags={
+            HEAL_STATE_TAG: state,
+            **reason_tag(f"pictures that are at their provider only: {number}"),
+        },
     )

@@ -37,7 +37,7 @@ def master_json_inbox(
     try:
         report = pipeline.watch_inbox()
     except ScenePipelineError as error:
-        raise dg.Failure(f"{error.error_code}: {error.message} {error.next_action}") from error
+        raise dg.Failure(str(error)) from error
     if report is None:
         return dg.SkipReason("No inbox is watched: SCENE_PIPELINE_INBOX is not set.")
     for line in report.lines:

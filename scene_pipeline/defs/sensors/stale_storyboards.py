@@ -1,10 +1,10 @@
-"""Contact sheets follow their frames."""
+"""Storyboards follow their frames, and whatever else stands on their pages."""
 
 import dagster as dg
 
 from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
 from scene_pipeline.defs.jobs import storyboard_job
-from scene_pipeline.defs.metadata import PROJECT_TAG, SHEET_TAG
+from scene_pipeline.defs.metadata import PROJECT_TAG, SHEET_TAG, reason_tag
 from scene_pipeline.defs.partitions import projects
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.scenes.identity import project_partition_key
@@ -18,17 +18,18 @@ _ATTEMPTS_PER_SHEET = 3
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Draws a project's contact sheet again once its frames have changed and no run is on them: "
-        "one sheet per burst, not one per frame. It spends nothing."
+        "Makes a project's storyboard again (contact sheet, page, start_frames.json) once its "
+        "frames, prompts, failures or costs have changed and no run is on them: once per burst, "
+        "not once per frame. It spends nothing."
     ),
 )
 def stale_storyboards(
     context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Launches `storyboards` for projects whose newest sheet no longer fits their frames."""
+    """Launches `storyboards` for projects whose newest one no longer says how they stand."""
     stale = pipeline.stale_storyboards(_PROJECTS_PER_TICK)
     if not stale:
-        return dg.SkipReason("Every contact sheet shows the current frames.")
+        return dg.SkipReason("Every storyboard shows how its project stands.")
     requests = [
         request
         for project_key, fingerprint in stale
@@ -36,7 +37,7 @@ def stale_storyboards(
     ]
     if not requests:
         return dg.SkipReason(
-            f"{len(stale)} contact sheets are stale; each is being drawn, waits for the end of a "
+            f"{len(stale)} storyboards are stale; each is being made, waits for the end of a "
             f"run on its project, or has failed {_ATTEMPTS_PER_SHEET} times."
         )
     keys = [request.partition_key for request in requests if request.partition_key]
@@ -66,7 +67,11 @@ def _sheet_request(
     return dg.RunRequest(
         run_key=f"storyboard:{project_key}:{fingerprint}:{failed + 1}",
         partition_key=project_partition_key(project_key),
-        tags={PROJECT_TAG: project_key, SHEET_TAG: fingerprint},
+        tags={
+            PROJECT_TAG: project_key,
+            SHEET_TAG: fingerprint,
+            **reason_tag("frames changed since the last sheet"),
+        },
     )
 
 

@@ -5,7 +5,7 @@ follows from a rejected one, and a scene's outcome (`pipeline.making.scene_flow`
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -17,8 +17,14 @@ from scene_pipeline.database import generations, rungs
 from scene_pipeline.database.publishing import Publication, PublicationResult
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.database.versions import version_of_generation
-from scene_pipeline.errors import LedgerError, SceneError
+from scene_pipeline.errors import (
+    AGAIN,
+    LedgerError,
+    SceneError,
+    named,
+)
 from scene_pipeline.pipeline.facts import frame_facts, generation_facts, usd
+from scene_pipeline.pipeline.frame_history import generation_history
 from scene_pipeline.pipeline.keeping.external import external_note
 from scene_pipeline.pipeline.making.generate import generate
 from scene_pipeline.pipeline.making.publish import Publisher
@@ -29,12 +35,14 @@ from scene_pipeline.pipeline.orders import (
     FrameFacts,
     SceneOutcome,
     SceneStatus,
+    Stage,
     StageDone,
 )
 from scene_pipeline.pipeline.planning import chains, ladder
 from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 from scene_pipeline.pipeline.projects.fallbacks import made_by_fallback
+from scene_pipeline.telemetry.stages import stage
 
 ATTACH_POLL_SECONDS = 1.0
 
@@ -60,6 +68,8 @@ async def attempt(
         _raise_failed(generation)
         before = await failed_before(context, generation)
         facts = generation_facts(generation) | _ladder_facts(context, generation, before)
+        if context.is_untold(work.ref, "generated_frame"):
+            facts |= generation_history(await context.histories.of(generation.id))
         await context.tell(StageDone(work.ref, "generated_frame", facts))
         if "scene_image" in context.order.stages and not generation.is_terminal:
             generation = await rehost(context, generation, voice)
@@ -69,14 +79,15 @@ async def attempt(
         if frame is not None:
             note = _external_note(generation, frame)
             facts = {} if note is None else {"storage_note": note.message}
-            await context.tell(StageDone(work.ref, "scene_image", facts, frame))
+            await _tell_frame(context, work, "scene_image", frame, facts)
             if "scene_start_frame" in context.order.stages and generation.state == "recorded":
-                verdict = await _publish(publisher, generation, frame)
+                with stage("publish"):
+                    verdict = await _publish(publisher, generation, frame)
                 frame = await _frame(context, generation) or frame
                 if verdict not in ("written", "already"):
                     return _superseded(work, frame, verdict, cost_usd)
             if frame.is_current:
-                await context.tell(StageDone(work.ref, "scene_start_frame", {}, frame))
+                await _tell_frame(context, work, "scene_start_frame", frame, {})
     if generation.state == "superseded":
         return _superseded(work, frame, "prompt_changed", cost_usd)
     note = _note(context, work.ref.project_key, generation, before, frame)
@@ -189,6 +200,15 @@ async def _lock(
         await asyncio.shield(context.locks.release(generation.id))
 
 
+async def _tell_frame(
+    context: RunContext, work: SceneWork, stage: Stage, frame: FrameFacts, facts: Mapping[str, Any]
+) -> None:
+    """Tell a stage with what came before its version; asked for only where it is told."""
+    if context.is_untold(work.ref, stage):
+        shown = await context.histories.complete(frame)
+        await context.tell(StageDone(work.ref, stage, facts, shown))
+
+
 async def _frame(context: RunContext, generation: Generation) -> FrameFacts | None:
     async with context.services.pool.connection() as conn:
         version = await version_of_generation(conn, generation.id)
@@ -206,6 +226,10 @@ def _superseded(
         code="superseded",
         message=f"Scene {work.ref.scene_id} {what} while its frame was made; the frame is kept as"
         " a version, and the document was left alone.",
-        next_action="Run again to make a frame for what the document says now.",
+        next_action=named(
+            f"Make a frame for what the document says now with {AGAIN}.",
+            work.ref.project_key,
+            work.ref.scene_id,
+        ),
     )
     return SceneOutcome(work.ref, "stale", frame, failure, cost_usd)

@@ -15,6 +15,7 @@ from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
 from scene_pipeline.pipeline.services import open_services
 from scene_pipeline.settings import Settings
 from scene_pipeline.storage.base import ObjectStore
+from scene_pipeline.telemetry.export import flush, start
 
 QUEUE_SIZE = 1024
 _PUT_WAIT_SECONDS = 0.05
@@ -90,6 +91,7 @@ class BackgroundStream:
         finally:
             self._is_running.set()
             self._has_ended.set()
+            flush()  # nobody waits for it but `close`
 
     async def _main(self) -> None:
         task = asyncio.current_task()
@@ -97,6 +99,7 @@ class BackgroundStream:
         if task is not None:
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         self._is_running.set()
+        start(self._settings)
         async with (
             open_services(self._settings, self._database_url, store=self._store) as services,
             aclosing(stream_frames(self._order, services)) as stream,

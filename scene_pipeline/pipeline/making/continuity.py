@@ -21,7 +21,10 @@ from scene_pipeline.database import continuity
 from scene_pipeline.database.continuity import CONTINUITY_BROKEN, Predecessor
 from scene_pipeline.database.locks import is_worked_on
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import BlockedError
+from scene_pipeline.errors import (
+    AGAIN,
+    BlockedError,
+)
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.references import SettledPicture, request_hash_of
 from scene_pipeline.pipeline.making.named_references import look_at_named
@@ -200,6 +203,6 @@ def _broken(ref: SceneRef, before: str, what: str) -> BlockedError:
         f"Scene {ref.scene_id} goes on from scene {before}, which {what}; nothing was paid.",
         code=CONTINUITY_BROKEN,
         next_action=f"Get a frame for {before} first (`scene-pipeline run {ref.project_key} --scene"
-        f" {before}`), then run again; or take {ref.scene_id} out of its continuity group.",
+        f" {before}`), then go on with {AGAIN}; or take {ref.scene_id} out of its group.",
         retryable=True,
     )

@@ -37,6 +37,7 @@ from scene_pipeline.pipeline.planning import chains
 from scene_pipeline.pipeline.retrying import backoff_seconds, with_retries
 from scene_pipeline.providers.base import GenerationResult, ImageProvider
 from scene_pipeline.providers.prices import metered_cost_micros
+from scene_pipeline.telemetry.stages import stage
 
 RESULT_ATTEMPTS = 5
 """How often one run reads a finished request's result before it leaves it to the next run."""
@@ -152,15 +153,16 @@ async def _collect(
     age_seconds = await database_age_seconds(
         context, generation.submitted_at or generation.created_at
     )
-    await wait_until_completed(
-        context, provider, request, submission, age_seconds=age_seconds, voice=voice
-    )
 
     async def read_result() -> GenerationResult:
         async with context.polls:
             return await services.call(provider.fetch_result, request, submission)
 
-    result = await with_retries(read_result, attempts=RESULT_ATTEMPTS, sleep=services.sleep)
+    with stage("poll", provider=provider.name, model=generation.endpoint):
+        await wait_until_completed(
+            context, provider, request, submission, age_seconds=age_seconds, voice=voice
+        )
+        result = await with_retries(read_result, attempts=RESULT_ATTEMPTS, sleep=services.sleep)
     failpoint("after_result")
     cost_micros, cost_kind = _cost(provider, generation, result)
     async with services.pool.connection() as conn:

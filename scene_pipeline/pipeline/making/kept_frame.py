@@ -8,6 +8,7 @@ from uuid import UUID
 
 from scene_pipeline.database.publishing import Publication
 from scene_pipeline.database.versions import version_of_generation
+from scene_pipeline.errors import ANOTHER, named
 from scene_pipeline.pipeline.facts import frame_facts, no_frame_failure
 from scene_pipeline.pipeline.keeping.healer import Healer
 from scene_pipeline.pipeline.making.publish import Publisher
@@ -48,8 +49,12 @@ async def keep(context: RunContext, publisher: Publisher, work: SceneWork) -> Sc
         failure = Failure(
             code="stale",
             message=f"Scene {work.ref.scene_id} was {work.reason}.",
-            next_action="Run again with --stale to replace every stale frame, or with"
-            f" --regenerate --scene {work.ref.scene_id} for this one.",
+            next_action=named(
+                "Replace every stale frame with `scene-pipeline run PROJECT --stale`, or this one"
+                f" with {ANOTHER}.",
+                work.ref.project_key,
+                work.ref.scene_id,
+            ),
         )
         return SceneOutcome(work.ref, "stale", frame, failure)
     return SceneOutcome(work.ref, "kept", frame, note)
@@ -78,11 +83,18 @@ async def _heal(context: RunContext, frame: FrameFacts) -> tuple[FrameFacts, Fai
 async def _tell_kept(
     context: RunContext, work: SceneWork, frame: FrameFacts, *, is_healed: bool
 ) -> None:
+    if context.is_untold(work.ref, "generated_frame", *_FRAME_STAGES):
+        frame = await context.histories.complete(frame)
     facts = {
         "generation_id": frame.generation_id,
         "provider": frame.provider,
         "model": frame.model,
         "seed": frame.seed,
+        "cost_usd": frame.cost_usd,
+        "cost_kind": frame.cost_kind,
+        "generation_seconds": frame.stage_seconds.get("generation"),
+        "attempts": frame.attempts,
+        "attempts_total": frame.attempts_total,
         "reason": work.reason,
     }
     await context.tell(StageDone(work.ref, "generated_frame", facts, is_kept=True))

@@ -17,12 +17,14 @@ from scene_pipeline.pipeline.keeping.frame_keys import OBJECT_COLLECTED, intend_
 from scene_pipeline.pipeline.keeping.retrieve import (
     FetchedPicture,
     Picture,
+    edition_of_today,
     fetch_picture,
     inspect_picture,
 )
 from scene_pipeline.pipeline.keeping.uploads import upload
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.retrying import with_retries
+from scene_pipeline.telemetry.stages import stage
 
 DOWNLOAD_ATTEMPTS = 5
 PLACE_ATTEMPTS = 5
@@ -75,15 +77,24 @@ async def _fetch_and_inspect(
     context: RunContext, generation: Generation, picture: Picture, voice: SceneVoice
 ) -> SeenPicture:
     async with context.downloads:
-        fetched = await fetch_picture(
-            context.services,
-            generation,
-            picture,
-            lambda words: voice.progress("downloading", words),
-        )
+        with stage("download", provider=generation.provider) as told:
+            fetched = await fetch_picture(
+                context.services,
+                generation,
+                picture,
+                lambda words: voice.progress("downloading", words),
+            )
+            told.note(bytes=len(fetched.data))
     failpoint("after_download")
     async with context.decodes:
-        image = await inspect_picture(context.services, generation, picture, fetched.data)
+        with stage("inspect"):
+            image = await inspect_picture(
+                context.services,
+                generation,
+                picture,
+                fetched.data,
+                embed=edition_of_today(context.services),
+            )
     failpoint("after_inspect")
     return SeenPicture(picture, image, fetched)
 

@@ -57,6 +57,7 @@ async def wait_until_completed(
     told = ""
     feed = _Feed(context, UUID(request.generation_id))
     started = time.monotonic()
+    await voice.progress("sent", f"accepted by {provider.name}")
     await services.sleep(provider.capabilities.first_poll_seconds)
     while True:
         failpoint("while_polling")

@@ -15,7 +15,10 @@ from datetime import UTC, datetime, timedelta
 
 from scene_pipeline.database import ambiguity, generations, ledger
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import AmbiguousSubmitError
+from scene_pipeline.errors import (
+    AGAIN,
+    AmbiguousSubmitError,
+)
 from scene_pipeline.pipeline.keeping.provider_request import image_request
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice, database_age_seconds
 from scene_pipeline.pipeline.orders import SceneRef
@@ -107,8 +110,8 @@ def _not_seen_yet(
         f"Whether {provider_name} accepted the request for scene {ref.scene_id}, sent at"
         f" {_moment(sent_at)}, is unknown: it may still be running, and the history lists finished"
         " requests only.",
-        next_action=f"Run again: it is taken up as soon as it is found, and sent once more if it is"
-        f" still missing at {_moment(until)}. To decide yourself: {resolve_command(ref)}",
+        next_action=f"Run {AGAIN}: it is taken up as soon as it is found, and sent once more if"
+        f" it is still missing at {_moment(until)}. To decide yourself: {resolve_command(ref)}",
     )
 
 
@@ -140,12 +143,12 @@ def still_unknown(
     will_pay = settings.on_ambiguous == "pay_again" and generation.doubtful_submits == 0
     if is_waiting and will_pay:
         next_action = (
-            f"Run again: the history is asked until {_moment(until)}; after that the request is"
+            f"Run {AGAIN}: the history is asked until {_moment(until)}; after that the request is"
             " sent and paid once more (SCENE_PIPELINE_ON_AMBIGUOUS=pay_again)."
         )
     elif is_waiting:
         next_action = (
-            f"Run again: the history is asked until {_moment(until)}; after that a person must"
+            f"Run {AGAIN}: the history is asked until {_moment(until)}; after that a person must"
             f" decide: {command}"
         )
     else:

@@ -29,6 +29,7 @@ from scene_pipeline.pipeline.making.placing import (
 )
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.planning import ladder
+from scene_pipeline.telemetry.stages import stage
 
 
 async def rehost(context: RunContext, generation: Generation, voice: SceneVoice) -> Generation:
@@ -50,7 +51,8 @@ async def rehost(context: RunContext, generation: Generation, voice: SceneVoice)
         if generation.state != "stored":
             break
         try:
-            return await _record(context, generation)
+            with stage("record"):
+                return await _record(context, generation)
         except LedgerError as error:
             if error.error_code != OBJECT_COLLECTED or attempt == PLACE_ATTEMPTS:
                 raise

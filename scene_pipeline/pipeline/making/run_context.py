@@ -13,7 +13,9 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.database.slots import ProviderSlots
 from scene_pipeline.errors import ProviderError
+from scene_pipeline.pipeline.checking.frames import FrameChecker
 from scene_pipeline.pipeline.facts import micros
+from scene_pipeline.pipeline.making.histories import FrameHistories
 from scene_pipeline.pipeline.orders import (
     Failure,
     FrameOrder,
@@ -46,6 +48,10 @@ class RunContext:
     decodes: asyncio.Semaphore
     uploads: asyncio.Semaphore
     database: DatabasePatience
+    histories: FrameHistories
+    """What came before a frame, for those who look at it."""
+    checker: FrameChecker
+    """Checks frames as they stand when their scene's stages are done."""
     stopped_by: dict[str, ProviderError] = field(default_factory=dict)
     """By provider, set when it refuses everything: later scenes do not even try it."""
     told: set[tuple[SceneRef, Stage]] = field(default_factory=set)
@@ -67,6 +73,7 @@ class RunContext:
     ) -> "RunContext":
         """Take the bounds from the settings."""
         settings = services.settings
+        downloads = asyncio.Semaphore(settings.download_concurrency)
         return cls(
             order=order,
             services=services,
@@ -76,10 +83,12 @@ class RunContext:
             slots=ProviderSlots(locks, settings.provider_concurrency),
             submits=asyncio.Semaphore(min(settings.generation_concurrency, 8)),
             polls=asyncio.Semaphore(8),
-            downloads=asyncio.Semaphore(settings.download_concurrency),
+            downloads=downloads,
             decodes=asyncio.Semaphore(settings.decode_workers),
             uploads=asyncio.Semaphore(settings.upload_concurrency),
             database=DatabasePatience(services.sleep),
+            histories=FrameHistories(services),
+            checker=FrameChecker(services, downloads),
         )
 
     async def tell(self, done: StageDone) -> None:
@@ -87,6 +96,10 @@ class RunContext:
         if done.stage in self.order.stages and (done.scene, done.stage) not in self.told:
             self.told.add((done.scene, done.stage))
             await self.emit(done)
+
+    def is_untold(self, scene: SceneRef, *stages: Stage) -> bool:
+        """Whether any of these stages of a scene is selected and was not told yet."""
+        return any(s in self.order.stages and (scene, s) not in self.told for s in stages)
 
     def caps(self, generation: Generation) -> list[Cap]:
         """The budgets that a payment for this generation must fit."""

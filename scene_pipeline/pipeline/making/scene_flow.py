@@ -1,6 +1,7 @@
 """One scene from its plan to its outcome, telling each stage the moment it is committed."""
 
 import copy
+import logging
 from decimal import Decimal
 
 import psycopg
@@ -13,6 +14,7 @@ from scene_pipeline.errors import (
     SceneError,
     ScenePipelineError,
 )
+from scene_pipeline.pipeline.checks import CHECKS
 from scene_pipeline.pipeline.facts import (
     database_failure,
     failure_of,
@@ -25,6 +27,7 @@ from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.making.submitting import SCENE_CHANGED
 from scene_pipeline.pipeline.orders import (
+    SceneChecked,
     SceneOutcome,
     SceneStatus,
     StageDone,
@@ -32,6 +35,9 @@ from scene_pipeline.pipeline.orders import (
 from scene_pipeline.pipeline.planning import chains, ladder
 from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
+from scene_pipeline.telemetry.stages import generation_record
+
+_log = logging.getLogger(__name__)
 
 
 async def run_scene(context: RunContext, publisher: Publisher, work: SceneWork) -> None:
@@ -46,8 +52,23 @@ async def run_scene(context: RunContext, publisher: Publisher, work: SceneWork) 
         outcome = _failed(work, error, await spent(context, work))
     except psycopg.Error as error:
         outcome = _failed(work, database_failure(error), usd(0))
+    await _check(context, work)
     context.finished.add(work.ref)
     await context.emit(outcome)
+
+
+async def _check(context: RunContext, work: SceneWork) -> None:
+    """Tell what the checks find of the scene's frame as it stands now."""
+    assets = {check.asset for check in CHECKS} & context.order.stages
+    if not assets:
+        return
+    try:
+        verdicts = await context.checker.check(work.project_id, work.ref, assets)
+    except Exception as error:  # noqa: BLE001  # no verdict is no reason for a scene to fail
+        _log.warning("Scene %s was not checked: %s.", work.ref.scene_id, type(error).__name__)
+        return
+    if verdicts:
+        await context.emit(SceneChecked(work.ref, verdicts))
 
 
 async def _work(context: RunContext, publisher: Publisher, work: SceneWork) -> SceneOutcome:
@@ -81,7 +102,8 @@ async def _make(
     generation = first
     while True:
         try:
-            return await attempt(context, publisher, work, generation, voice)
+            with generation_record(str(generation.id)):
+                return await attempt(context, publisher, work, generation, voice)
         except SceneError as error:
             following = await _rung_after(context, generation)
             if following is None or _is_not_selected(context, following):
@@ -128,4 +150,4 @@ def _failed(work: SceneWork, error: ScenePipelineError, cost_usd: Decimal) -> Sc
         status = "blocked"
     elif isinstance(error, AmbiguousSubmitError):
         status = "ambiguous"
-    return SceneOutcome(work.ref, status, work.current, failure_of(error), cost_usd)
+    return SceneOutcome(work.ref, status, work.current, failure_of(error, work.ref), cost_usd)

@@ -13,7 +13,10 @@ import time
 from types import TracebackType
 
 from scene_pipeline.database.locks import NamedLock
-from scene_pipeline.errors import BlockedError
+from scene_pipeline.errors import (
+    AGAIN,
+    BlockedError,
+)
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 
 PAUSE_SECONDS = 0.5
@@ -89,7 +92,7 @@ class PlaceAtProvider:
                 raise BlockedError(
                     message,
                     code="provider_busy",
-                    next_action="Run again when there is less to do, or raise"
+                    next_action=f"Run {AGAIN} when there is less to do, or raise"
                     " SCENE_PIPELINE_PROVIDER_CONCURRENCY.",
                     retryable=True,
                 )

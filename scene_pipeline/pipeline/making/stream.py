@@ -8,6 +8,7 @@ scenes of a continuity group are one worker's, one after the other.
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import psycopg
 
@@ -15,6 +16,7 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.errors import DatabaseError
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.making.continuity import units_of
+from scene_pipeline.pipeline.making.narration import narrated
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext
 from scene_pipeline.pipeline.making.scene_flow import run_scene
@@ -23,6 +25,7 @@ from scene_pipeline.pipeline.planning.plan import plan_order
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
 from scene_pipeline.pipeline.retrying import DatabasePatience
 from scene_pipeline.pipeline.services import Services
+from scene_pipeline.telemetry.stages import RunRecord, scene_record, stage
 
 EVENT_QUEUE_SIZE = 256
 """Events that may wait for the reader before the stream itself waits."""
@@ -38,12 +41,22 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
     Raises:
         UsageError: The order cannot be planned; nothing was changed.
     """
+    with RunRecord(order.run_id, len(order.scenes)) as run:
+        async with aclosing(_stream_frames(order, services, run)) as events:
+            async for event in events:
+                yield event
+
+
+async def _stream_frames(
+    order: FrameOrder, services: Services, run: RunRecord
+) -> AsyncGenerator[StreamEvent]:
     failpoint("before_plan")
-    units = await _plan(order, services)
+    with run.active(), stage("planning", scenes=len(order.scenes)):
+        units = await _plan(order, services)
     failpoint("after_plan")
     events: asyncio.Queue[StreamEvent | None] = asyncio.Queue(EVENT_QUEUE_SIZE)
     async with GenerationLocks.connect(services.database_url) as locks:
-        context = RunContext.create(order, services, locks, events.put)
+        context = RunContext.create(order, services, locks, narrated(events.put))
 
         async def work_and_say_so() -> None:
             try:
@@ -53,7 +66,8 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
                 raise
             await events.put(None)
 
-        workers = asyncio.create_task(work_and_say_so())
+        with run.active():  # what the task and its own do belongs to the run
+            workers = asyncio.create_task(work_and_say_so())
         try:
             while (event := await events.get()) is not None:
                 yield event
@@ -61,6 +75,7 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
         finally:
             workers.cancel()
             await asyncio.gather(workers, return_exceptions=True)
+            context.checker.close()
 
 
 async def _plan(order: FrameOrder, services: Services) -> list[tuple[SceneWork, ...]]:
@@ -70,7 +85,7 @@ async def _plan(order: FrameOrder, services: Services) -> list[tuple[SceneWork, 
     try:
         return await DatabasePatience(services.sleep).carry_out(plan_units)
     except psycopg.OperationalError as error:
-        message = f"The database stopped answering ({type(error).__name__}); nothing was begun."
+        message = "The database stopped answering; nothing was begun."
         raise DatabaseError(message) from error
 
 
@@ -82,7 +97,8 @@ async def _work_through(context: RunContext, units: Sequence[Sequence[SceneWork]
     async def worker() -> None:
         for unit in waiting:
             for work in unit:
-                await run_scene(context, publisher, work)
+                with scene_record(work.ref.project_key, work.ref.scene_id):
+                    await run_scene(context, publisher, work)
 
     count = min(
         len(units),

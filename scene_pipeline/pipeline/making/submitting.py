@@ -11,7 +11,13 @@ from typing import Final
 
 from scene_pipeline.database import ambiguity, generations, intentions, ledger, results
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import BlockedError, BudgetError, LedgerError, SceneError
+from scene_pipeline.errors import (
+    AGAIN,
+    BlockedError,
+    BudgetError,
+    LedgerError,
+    SceneError,
+)
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.provider_request import complete_request
@@ -19,6 +25,7 @@ from scene_pipeline.pipeline.making.run_context import RunContext
 from scene_pipeline.pipeline.making.slots import PlaceAtProvider
 from scene_pipeline.pipeline.references.checking import refuse_changed
 from scene_pipeline.providers.base import ImageProvider, ImageRequest, Submission
+from scene_pipeline.telemetry.stages import stage
 
 SCENE_CHANGED: Final = "scene_changed"
 """Code of a scene that is not what it was when its picture was planned."""
@@ -63,7 +70,9 @@ async def submit(
         # The last question before the request leaves: is it still ours to send?
         await context.locks.assert_held(generation.id)
         failpoint("before_post")
-        submission = await services.call(provider.submit, request)
+        with stage("submit", provider=provider.name, model=generation.endpoint) as told:
+            submission = await services.call(provider.submit, request)
+            told.note(request_id=submission.request_id)
         failpoint("after_post")
         submitted = await persist(context, permitted, submission)
     failpoint("after_submitted")
@@ -136,7 +145,7 @@ def _refuse_unwanted(generation: Generation, reason: intentions.Unwanted | None)
             f"Scene {generation.scene_id} {_UNWANTED[reason]} before its picture was asked for;"
             " nothing was paid.",
             code=SCENE_CHANGED,
-            next_action="Run again to make a frame for what the document says now.",
+            next_action=f"Make a frame for what the document says now with {AGAIN}.",
             retryable=True,
         )
 

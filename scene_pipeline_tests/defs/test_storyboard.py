@@ -1,0 +1,87 @@
+"""What the UI shows of a storyboard: which scenes are not ready and why, what goes to video."""
+
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from scene_pipeline.definitions import build_definitions
+from scene_pipeline.defs import storyboard as shown_by
+from scene_pipeline.defs.launch import launch_storyboard
+from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline_tests.films import Studio, film
+
+
+def materialize(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime
+) -> tuple[dict[str, Any], str]:
+    """Metadata by name, and the data version."""
+    launch_storyboard(instance, runtime, "film")
+    event = instance.get_latest_materialization_event(dg.AssetKey("storyboard"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    tags = event.asset_materialization.tags or {}
+    return dict(event.asset_materialization.metadata), tags["dagster/data_version"]
+
+
+def test_the_table_answers_which_scenes_are_not_ready_and_why(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    studio.bring(film(["Dawn", "Dusk"]))
+    studio.run("scene_1")
+
+    values, before = materialize(instance, runtime)
+
+    first, second = [record.data for record in values["scenes"].records]
+    assert first == {
+        "scene": "scene_2",
+        "state": "missing",
+        "is_ready": False,
+        "version": None,
+        "why": "no frame yet",
+        "next_action": "scene-pipeline run film",
+        "cost_usd": 0.0,
+        "url": None,
+    }
+    assert (second["scene"], second["is_ready"]) == ("scene_1", True)
+    assert second["url"] == studio.start_frame("scene_1")
+    assert {column.name for column in values["scenes"].schema.columns} == set(first)
+    assert (values["not_ready"].value, values["cost_usd"].value) == (1, 0.0)
+    assert (values["scenes_current"].value, values["scenes_missing"].value) == (1, 1)
+    assert values["page_url"].value.endswith(".html")
+    assert values["start_frames_url"].value.endswith(".json")
+    to_video = values["start_frames"].value["scenes"][0]
+    assert to_video["url"] == studio.start_frame("scene_1")
+    assert len(to_video["sha256"]) == 64
+
+    studio.run("scene_2")
+    assert materialize(instance, runtime)[1] != before
+
+
+def test_a_large_film_shows_a_bounded_part_and_says_how_much_is_hidden(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shown_by, "ROWS_SHOWN", 3)
+    monkeypatch.setattr(shown_by, "START_FRAMES_SHOWN", 2)
+    studio.bring(film(["Dawn"] * 5))
+    studio.run("scene_1")
+
+    values, _ = materialize(instance, runtime)
+
+    assert [record.data["is_ready"] for record in values["scenes"].records] == [False] * 3
+    assert values["scenes_not_listed"].value == 2
+    assert len(values["start_frames"].value["scenes"]) == 2
+    assert values["start_frames"].value["scenes_not_listed"] == 3
+
+
+def test_the_catalogue_says_what_it_is_and_that_it_spends_nothing() -> None:
+    graph = build_definitions().resolve_asset_graph()
+    node = graph.get(dg.AssetKey("storyboard"))
+
+    assert "spends nothing" in (node.description or "")
+    assert node.owners
+    assert node.tags["scene_pipeline/spends"] == "nothing"
+    assert "dagster/column_schema" in node.metadata
