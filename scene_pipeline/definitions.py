@@ -11,6 +11,7 @@ import dagster as dg
 from scene_pipeline.defs.environment import settings_at_load
 from scene_pipeline.defs.frames import build_frames_asset
 from scene_pipeline.defs.jobs import frames_job, imports_job, storyboard_job
+from scene_pipeline.defs.reports import REPORT_ASSETS, portfolio_job
 from scene_pipeline.defs.resources import PipelineResource
 from scene_pipeline.defs.schedules import SCHEDULES
 from scene_pipeline.defs.sensors import SENSORS
@@ -27,8 +28,13 @@ def build_definitions(*, resources: Mapping[str, object] | None = None) -> dg.De
             `PipelineRuntime`.
     """
     return dg.Definitions(
-        assets=[build_frames_asset(settings_at_load().scenes_per_run), storyboard, user_asset],
-        jobs=[frames_job, storyboard_job, imports_job, *UPKEEP_JOBS],
+        assets=[
+            build_frames_asset(settings_at_load().scenes_per_run),
+            storyboard,
+            user_asset,
+            *REPORT_ASSETS,
+        ],
+        jobs=[frames_job, storyboard_job, imports_job, portfolio_job, *UPKEEP_JOBS],
         sensors=SENSORS,
         schedules=SCHEDULES,
         resources={"pipeline": PipelineResource(), **(resources or {})},

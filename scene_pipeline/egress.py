@@ -29,9 +29,16 @@ def tls_context(extra_ca_file: Path | None) -> ssl.SSLContext:
     if extra_ca_file is not None:
         try:
             context.load_verify_locations(cafile=str(extra_ca_file))
-        except (OSError, ssl.SSLError) as error:
-            message = f"SSL_CERT_FILE {extra_ca_file} cannot be used: {error}."
+        except OSError as error:
+            reason = _reason(error)
+            message = f"SSL_CERT_FILE {extra_ca_file} cannot be used: {reason}."
             raise ConfigurationError(
                 message, code="ca_file_invalid", next_action="Name a PEM file of CA certificates."
             ) from error
     return context
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):  # an OSError, too
+        return "it holds no certificate in PEM form"
+    return (error.strerror or "it cannot be read").lower()

@@ -19,12 +19,26 @@
 
 Every error says what happened to what (`message`), under a stable `code`, and what to do next
 (`next_action`). `retryable` and `retry_after_seconds` are the decision, made where the facts are
-known.
+known. As text (`str`), an error is code, message and next action on one line: so Dagster's pages
+and logs show one that nobody put into words. Every code stands in docs/errors.md; a test compares.
+
+A next action may name PROJECT and SCENE in its commands: `named` puts the scene's own names there,
+where an error is stored or told for a scene.
 """
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
+
+AGAIN: Final = "`scene-pipeline run PROJECT --scene SCENE`"
+"""The command that takes a scene up where it stopped."""
+ANOTHER: Final = "`scene-pipeline run PROJECT --regenerate --scene SCENE`"
+"""The command that asks for a new version of a scene, and pays for it."""
+
+_COMMAND = re.compile(r"`scene-pipeline [^`]*`")
+_PLACE = re.compile(r"\b(?:PROJECT|SCENE)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +75,30 @@ class ScenePipelineError(Exception):
         self.error_code = code or self.code
         self.next_action = next_action or self.default_next_action
 
+    def __str__(self) -> str:
+        """The whole error on one line."""
+        return f"[{self.error_code}] {self.message} {self.next_action}"
+
+
+def named(next_action: str, project_key: str, scene_id: str) -> str:
+    """Put a scene's names into the commands of a next action, in place of PROJECT and SCENE.
+
+    Args:
+        next_action: Of an error that befell the scene.
+        project_key: The scene's project.
+        scene_id: The scene.
+    """
+    names = {"PROJECT": shlex.quote(project_key), "SCENE": shlex.quote(scene_id)}
+    return _COMMAND.sub(
+        lambda command: _PLACE.sub(lambda place: names[place[0]], command[0]), next_action
+    )
+
 
 class UsageError(ScenePipelineError):
     """Bad input or configuration; nothing was changed. Exit code 2."""
 
     code = "bad_input"
+    default_next_action = "Correct it and try again; `scene-pipeline --help` shows every command."
 
 
 class DocumentError(UsageError):
@@ -97,12 +130,14 @@ class ConfigurationError(UsageError):
     """A setting is missing, malformed or contradicts another."""
 
     code = "configuration"
+    default_next_action = "Correct the setting, then see with `scene-pipeline doctor` that it fits."
 
 
 class DatabaseError(UsageError):
     """The database cannot be reached or is not one this version can work with."""
 
     code = "database_unavailable"
+    default_next_action = "Run `scene-pipeline doctor` to see what the database says."
 
 
 class SceneError(ScenePipelineError):
@@ -117,7 +152,7 @@ class SceneError(ScenePipelineError):
     """
 
     code = "scene_failed"
-    default_next_action = "Run `scene-pipeline run` again to take the scene up where it stopped."
+    default_next_action = f"Take the scene up where it stopped with {AGAIN}."
     default_retryable: ClassVar[bool] = False
 
     def __init__(
@@ -188,12 +223,17 @@ class FetchError(SceneError):
     """A URL could not be fetched, or must not be."""
 
     code = "fetch_failed"
+    default_next_action = "See that the address answers, then try again."
 
 
 class ImageError(SceneError):
     """The bytes are not a picture that we accept."""
 
     code = "image_invalid"
+    default_next_action = (
+        "Give another file: a whole PNG, JPEG or WebP still. In place of a generated one, ask for"
+        f" another with {ANOTHER}."
+    )
 
 
 class FileRefusedError(SceneError):
@@ -217,6 +257,7 @@ class BlockedError(SceneError):
     """Something else must come first: nothing was sent or paid, and the scene waits as it is."""
 
     code = "blocked"
+    default_next_action = "See what it waits for with `scene-pipeline plan PROJECT`."
 
 
 class BudgetError(BlockedError):
@@ -232,3 +273,4 @@ class LedgerError(SceneError):
     """Somebody else holds or moved the generation; re-read before doing anything."""
 
     code = "ledger_moved"
+    default_next_action = f"Nothing is lost; see where it stands now with {AGAIN}."

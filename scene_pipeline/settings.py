@@ -34,6 +34,8 @@ class Settings(BaseSettings):
         # Never by field name: HOME and MODEL would then be read as ours.
         populate_by_name=False,
         env_ignore_empty=True,
+        # What is set wrongly may be a key; Dagster shows the whole chain of an error.
+        hide_input_in_errors=True,
     )
 
     # Where things live
@@ -255,8 +257,12 @@ def load_settings(**overrides: object) -> Settings:
         **overrides: Field values that win over the environment, by field name.
 
     Raises:
-        ConfigurationError: A variable has a value that cannot be used; names the variable.
+        ConfigurationError: A variable has a value that cannot be used, or `.env` a line that cannot
+            be read; names the variable or the line.
     """
+    env_file = Settings.model_config["env_file"]
+    if isinstance(env_file, str):
+        _check_env_file(Path(env_file))
     fields = Settings.model_fields
     given = {str(fields[name].validation_alias): value for name, value in overrides.items()}
     try:
@@ -264,7 +270,33 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        message = f"{name} cannot be used: {first['msg']}."
+        reason = first["msg"].replace("Input should", "it should").removeprefix("Value error, ")
+        message = f"{name} cannot be used: {reason.rstrip('.')}."
         raise ConfigurationError(
             message, code="setting_invalid", next_action="See .env.example for what it takes."
         ) from error
+
+
+def _check_env_file(path: Path) -> None:
+    """Refuse a file of which a line would be passed over in silence: it may hold a cap."""
+    from dotenv.parser import parse_stream  # noqa: PLC0415  # where used
+
+    if not path.is_file():
+        return
+    try:
+        with path.open(encoding="utf-8") as file:
+            broken = [entry.original.line for entry in parse_stream(file) if entry.error]
+    except UnicodeDecodeError as error:
+        raise _unusable_env_file("it is not UTF-8") from error
+    except OSError as error:
+        raise _unusable_env_file((error.strerror or "it cannot be read").lower()) from error
+    if broken:
+        raise _unusable_env_file(f"line {broken[0]} is not of the form NAME=value")
+
+
+def _unusable_env_file(reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The file .env of this directory cannot be used: {reason}.",
+        code="env_file_invalid",
+        next_action="Correct it as .env.example shows, or move it away.",
+    )

@@ -5,12 +5,13 @@ Belongs here: what is enforced everywhere. Does not belong here: servers, which 
 
 import os
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from scene_pipeline.settings import Settings
+from scene_pipeline.telemetry.logs import tear_down
 
 pytest_plugins = [
     "scene_pipeline_tests.standins.postgres",
@@ -106,6 +107,13 @@ def _bounded_connections(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     """Unit tests open no connection at all."""
     is_allowed = _tier(request.node) not in SERVERLESS_TIERS
     monkeypatch.setattr(_Connections, "is_loopback_allowed", is_allowed)
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A program under test that sets up our log in this process leaves it as it was."""
+    yield
+    tear_down()
 
 
 def _refuse_connection(event: str, arguments: tuple[object, ...]) -> None:

@@ -217,6 +217,7 @@ def assert_invariants(studio: Studio) -> None:
             "    WHERE a.storage_key = o.key AND a.deleted_at IS NULL)"
             " + (SELECT count(*) FROM derivatives d WHERE d.storage_key = o.key)"
             " + (SELECT count(*) FROM storyboards b WHERE b.storage_path = o.key)"
+            " + (SELECT count(*) FROM report_files f WHERE f.storage_path = o.key)"
             " + (SELECT count(*) FROM asset_imports u WHERE u.upload_key = o.key"
             "    AND u.state IN ('awaiting_upload', 'pending', 'running'))"
         ),

@@ -121,7 +121,10 @@ def _library(settings: Settings, parts: AsyncExitStack, is_ending: Callable[[], 
 
 
 class _SafeHeaders:
-    """Adds to every answer, errors included, what keeps a browser from running anything."""
+    """Adds to every answer, errors included, what keeps a browser from running anything.
+
+    A page of ours brings a policy of its own (`api.frames`), which forbids the same but its looks.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -131,7 +134,7 @@ class _SafeHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
-                headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
+                headers.setdefault("Content-Security-Policy", "default-src 'none'; sandbox")
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -4,10 +4,12 @@ Belongs here: keys into responses. Does not belong here: bytes (`storage`), and 
 (`storage.served`).
 
 An object is immutable, so its `ETag` is strong, and where the key carries the content's digest the
-answer may be kept for ever. Types come from a closed list; what is not a picture, a film or a sound
-is offered as a download, and every answer forbids sniffing and scripts (`api.app`).
+answer may be kept for ever. Types come from a closed list; what is not a picture, a film, a sound
+or a page of our own is offered as a download, and every answer forbids sniffing and scripts
+(`api.app`).
 """
 
+import re
 from collections.abc import AsyncIterator, Iterator
 
 from anyio import CancelScope
@@ -19,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from scene_pipeline.api.ranges import part_asked_for
 from scene_pipeline.api.refusals import NOT_ADMITTED, refusal
 from scene_pipeline.errors import StorageError
+from scene_pipeline.scenes.identity import PROJECTS_PREFIX, REPORTS_PREFIX
 from scene_pipeline.storage.base import IMMUTABLE_CACHE_CONTROL
 from scene_pipeline.storage.keys import INLINE_TYPES, content_digest_in, content_type_of
 from scene_pipeline.storage.served import ServedStore
@@ -26,6 +29,14 @@ from scene_pipeline.storage.served import ServedStore
 REVALIDATED_CACHE_CONTROL = "public, no-cache"
 PRIVATE_CACHE_CONTROL = "private, no-cache"
 """What only the holder of an address or of the token may read is kept by nobody else."""
+PAGE_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'; sandbox"
+)
+"""Of our own pages, which are shown in place: what stands in them is seen, nothing is run or asked
+for, and they are no part of this server for anything else that it shows."""
+
+_PAGE_KEY = re.compile(rf"(?:{PROJECTS_PREFIX}/[0-9a-f-]{{36}}/)?{REPORTS_PREFIX}/[^/]+\.html")
 
 
 class FrameEndpoint:
@@ -112,8 +123,10 @@ def _cache_control(digest: str | None, *, is_private: bool) -> str:
 
 def _entity_headers(key: str, sent: range) -> dict[str, str]:
     content_type = content_type_of(key)
-    disposition = "inline" if content_type in INLINE_TYPES else "attachment"
-    return {
+    is_page = _PAGE_KEY.fullmatch(key) is not None
+    disposition = "inline" if is_page or content_type in INLINE_TYPES else "attachment"
+    policy = {"Content-Security-Policy": PAGE_POLICY} if is_page else {}
+    return policy | {
         "Content-Type": content_type,
         "Content-Length": str(len(sent)),
         "Content-Disposition": f'{disposition}; filename="{key.rpartition("/")[2]}"',

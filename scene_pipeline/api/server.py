@@ -22,6 +22,7 @@ from scene_pipeline.errors import ConfigurationError, UsageError
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.base import ObjectStore
 from scene_pipeline.storage.opening import opened_store
+from scene_pipeline.telemetry.logs import set_up
 
 if TYPE_CHECKING:
     import uvicorn
@@ -149,6 +150,7 @@ def build_server(settings: Settings, store: ObjectStore | None = None) -> "uvico
         http="h11",
         ws="none",
         lifespan="on",
+        log_config=None,  # its warnings are lines of our own log
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -167,7 +169,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, help="port to listen on")
     chosen = parser.parse_args(arguments)
     try:
-        serve(load_settings(), chosen.host, chosen.port)
+        settings = load_settings()
+        set_up(settings)
+        serve(settings, chosen.host, chosen.port)
     except UsageError as error:
         sys.stderr.write(f"{error.message} {error.next_action}\n")
         return 2

@@ -1,30 +1,31 @@
 """`assets add`: files of this machine and addresses, each with a result of its own.
 
-Belongs here: files, and what is said of everything together. Does not belong here: how addresses
-are imported (`cli.assets_add`).
+Belongs here: the options, and what is said of everything together. Does not belong here: files
+(`cli.assets_files`) and how addresses are imported (`cli.assets_add`).
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from scene_pipeline.cli.assets_add import add_urls, is_address, outcome_json
 from scene_pipeline.cli.assets_advice import advise
+from scene_pipeline.cli.assets_files import add_files, file_result_json
 from scene_pipeline.cli.assets_words import read_kind
-from scene_pipeline.cli.import_progress import size_words, tell_import
-from scene_pipeline.cli.session import database_in_words, in_database, open_databases
-from scene_pipeline.cli.terminal import Terminal, error_json, plain
-from scene_pipeline.cli.wording import marks, style_of
+from scene_pipeline.cli.import_progress import tell_import
+from scene_pipeline.cli.session import in_database, open_databases
+from scene_pipeline.cli.terminal import Terminal
 from scene_pipeline.database.imports import ImportRequest
 from scene_pipeline.database.projects import get_project
-from scene_pipeline.errors import ScenePipelineError, UsageError
-from scene_pipeline.pipeline.library.adding import AddedAsset, AssetDetails, add_file
-from scene_pipeline.pipeline.library.import_events import UNFINISHED_IMPORTS, ImportOutcome
+from scene_pipeline.errors import UsageError
+from scene_pipeline.pipeline.library.adding import AssetDetails
+from scene_pipeline.pipeline.library.import_events import (
+    UNFINISHED_IMPORTS,
+    ImportOutcome,
+)
 from scene_pipeline.pipeline.library.removing import require_asset
 from scene_pipeline.scenes.identity import AssetKind
 from scene_pipeline.settings import Settings, load_settings
@@ -54,14 +55,6 @@ class AddArguments:
 
 
 @dataclass(frozen=True, slots=True)
-class _FileResult:
-    source: str
-    kind: AssetKind
-    added: AddedAsset | None = None
-    error: ScenePipelineError | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Wanted:
     """What is to be added, with what was looked up for it."""
 
@@ -72,6 +65,17 @@ class _Wanted:
 
     def kind_of(self, source: str) -> AssetKind:
         return self.kind or _suggested_kind(source)
+
+    def details_of(self, source: str) -> AssetDetails:
+        return AssetDetails(
+            kind=self.kind_of(source),
+            name=self.arguments.name or "",
+            source="file",
+            tags=self.arguments.tags,
+            project_id=self.project_id,
+            client_id=self.arguments.client_id,
+            campaign_id=self.arguments.campaign_id,
+        )
 
 
 def add(terminal: Terminal, arguments: AddArguments) -> int:
@@ -99,12 +103,19 @@ def add(terminal: Terminal, arguments: AddArguments) -> int:
 
     with open_databases(settings, terminal) as urls:
         wanted = in_database(urls.application, look_up)
-        results = _add_files(terminal, settings, urls, files, wanted)
+        results = add_files(
+            terminal,
+            settings,
+            urls.application,
+            files,
+            details_of=wanted.details_of,
+            replace=arguments.replace,
+        )
         outcomes = _add_addresses(terminal, settings, urls, addresses, wanted)
         brought = [*(result.added for result in results), *outcomes]
         advise(terminal, urls.application, arguments.replace, brought)
     if terminal.is_json:
-        listed = [_result_json(r) for r in results] + [outcome_json(o) for o in outcomes]
+        listed = [file_result_json(r) for r in results] + [outcome_json(o) for o in outcomes]
         terminal.document({"project": arguments.project_key, "assets": listed})
     is_finished = all(r.error is None for r in results) and all(
         outcome.status not in UNFINISHED_IMPORTS for outcome in outcomes
@@ -129,66 +140,6 @@ def _check(arguments: AddArguments) -> None:
 
 def _usage(message: str, next_action: str) -> UsageError:
     return UsageError(message, code="usage", next_action=next_action)
-
-
-def _add_files(
-    terminal: Terminal,
-    settings: Settings,
-    urls: "DatabaseUrls",
-    files: Sequence[str],
-    wanted: _Wanted,
-) -> list[_FileResult]:
-    if not files:
-        return []
-
-    def tell(result: _FileResult) -> None:
-        _tell_file(terminal, result)
-
-    with database_in_words():
-        return asyncio.run(_files(settings, urls.application, files, wanted, tell))
-
-
-async def _files(
-    settings: Settings,
-    database_url: str,
-    files: Sequence[str],
-    wanted: _Wanted,
-    tell: Callable[[_FileResult], None],
-) -> list[_FileResult]:
-    """Add files side by side, as many as there are workers to look at them."""
-    from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
-
-    arguments = wanted.arguments
-    asked_at = datetime.now(UTC)
-    async with open_services(settings, database_url) as services:
-        gate = asyncio.Semaphore(settings.decode_workers)
-
-        async def add_one(source: str) -> _FileResult:
-            details = AssetDetails(
-                kind=wanted.kind_of(source),
-                name=arguments.name or "",
-                source="file",
-                tags=arguments.tags,
-                project_id=wanted.project_id,
-                client_id=arguments.client_id,
-                campaign_id=arguments.campaign_id,
-            )
-            async with gate:
-                try:
-                    added = await add_file(
-                        services,
-                        Path(source),
-                        details,
-                        asked_at=asked_at,
-                        replace=arguments.replace,
-                    )
-                    result = _FileResult(source, added.kind, added)
-                except ScenePipelineError as error:
-                    result = _FileResult(source, details.kind, error=error)
-            tell(result)
-            return result
-
-        return list(await asyncio.gather(*(add_one(source) for source in files)))
 
 
 def _add_addresses(
@@ -234,34 +185,3 @@ def _suggested_kind(source: str) -> AssetKind:
     media = CONTENT_TYPES.get(Path(source).suffix.lower().removeprefix("."), "image/")
     name = media.partition("/")[0]
     return next((kind for kind in _MEDIA_KINDS if kind == name), "document")
-
-
-def _tell_file(terminal: Terminal, result: _FileResult) -> None:
-    added, error = result.added, result.error
-    status = "failed" if added is None else "generated" if added.is_new else "kept"
-    mark = marks(terminal.console.encoding)[status]
-    words = "" if error is None else f"[{error.error_code}] {error.message} {error.next_action}"
-    if added is not None:
-        there = "" if added.is_new else "there already as "
-        words = f"{there}{added.asset_id} ({added.mime_type}, {size_words(added.size_bytes)})"
-        words += f"; {', '.join(added.notes)}" if added.notes else ""
-    terminal.say(plain(f"{mark} {result.source}  {words}"), style=style_of(status))
-
-
-def _result_json(result: _FileResult) -> dict[str, Any]:
-    added, error = result.added, result.error
-    return {
-        "import_id": None,
-        "source": result.source,
-        "kind": result.kind,
-        "status": "failed" if added is None else "new" if added.is_new else "duplicate",
-        "asset_id": added.asset_id if added else None,
-        "url": added.url if added else None,
-        "mime_type": added.mime_type if added else None,
-        "size_bytes": added.size_bytes if added else None,
-        "width": added.width if added else None,
-        "height": added.height if added else None,
-        "sha256": added.sha256 if added else None,
-        "notes": list(added.notes) if added else [],
-        "error": error_json(error) if error else None,
-    }

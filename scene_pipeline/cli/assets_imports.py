@@ -5,11 +5,10 @@ Belongs here: showing. Does not belong here: importing (`cli.assets_add`).
 
 from typing import TYPE_CHECKING
 
-from scene_pipeline.cli.import_progress import size_words
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import SceneTable
 from scene_pipeline.cli.terminal import Terminal
-from scene_pipeline.cli.wording import plural
+from scene_pipeline.cli.wording import plural, size_words
 from scene_pipeline.database.imports import ImportRow, list_imports
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.pipeline.library.showing import import_json

@@ -6,7 +6,7 @@ Belongs here: that. Does not belong here: JSON, which is the same at every door
 
 from typing import TYPE_CHECKING
 
-from scene_pipeline.cli.import_progress import size_words
+from scene_pipeline.cli.wording import size_words
 from scene_pipeline.database.assets import AssetRow
 from scene_pipeline.errors import UsageError
 from scene_pipeline.scenes.identity import ASSET_KINDS, AssetKind, LibraryKind

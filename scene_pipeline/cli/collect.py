@@ -55,7 +55,7 @@ def _show(
     )
     if report.is_applied:
         _show_removed(terminal, report)
-    elif not is_clean or report.old_sheets:
+    elif not is_clean or report.old_sheets or report.old_reports:
         terminal.say("Nothing was changed. Remove it with:")
         terminal.say(f"  {command('collect', '--apply')}", style="cyan")
     if report.unknown.objects and not (report.is_applied and delete_unknown):
@@ -78,7 +78,10 @@ def _show_garbage(terminal: Terminal, report: "CollectReport", hours: float) -> 
             terminal.say(f"  {words}: {_amount(amount)}")
     if report.old_sheets:
         terminal.say(f"  old contact sheets: {report.old_sheets}")
-    if not report.old_sheets and not any(amount.objects for _, amount in found):
+    if report.old_reports:
+        terminal.say(f"  old pages and reports: {report.old_reports}")
+    is_empty = not any(amount.objects for _, amount in found)
+    if is_empty and not report.old_sheets and not report.old_reports:
         terminal.say("  nothing")
     for key in report.unknown_keys:
         terminal.say(plain(f"    {key}"), style="dim")
@@ -123,6 +126,7 @@ def _report_json(report: "CollectReport", settings: Settings) -> dict[str, Any]:
         **amounts,
         "retention": None if report.retained is None else retention_json(report.retained),
         "old_sheets": report.old_sheets,
+        "old_reports": report.old_reports,
         "unfinished_uploads": report.unfinished_uploads,
         "unknown_keys": report.unknown_keys,
         "failures": report.failures,

@@ -1,24 +1,22 @@
 """The live display of a copy to another store.
 
-Belongs here: turning what is told into lines. Does not belong here: the summary at the end
-(`cli.storage_copy`). At a terminal one line is drawn over; piped into a file a line is written
-every few seconds; with `--json` nothing is.
+Belongs here: turning what is told into words. Does not belong here: the summary at the end
+(`cli.storage_copy`).
 """
 
 import time
-from contextlib import ExitStack
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from scene_pipeline.cli.live_display import LiveDisplay
+from scene_pipeline.cli.live_lines import Line
+from scene_pipeline.cli.remaining import RemainingAmount
 from scene_pipeline.cli.terminal import Terminal
-from scene_pipeline.cli.wording import plural
+from scene_pipeline.cli.wording import plural, size_words
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from scene_pipeline.pipeline.upkeep.storage_copy_report import CopyProgress, CopyStep
 
-    from scene_pipeline.pipeline.upkeep.storage_copy_report import CopyProgress
-
-LINE_SECONDS = 5.0
 _WORDS = {
     "copying": "Copied",
     "verifying": "Read back",
@@ -26,7 +24,7 @@ _WORDS = {
 }
 
 
-class CopyDisplay:
+class CopyDisplay(LiveDisplay):
     """Shows a copy while it works; called in the copy's thread.
 
     Args:
@@ -34,38 +32,44 @@ class CopyDisplay:
     """
 
     def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._status: Status | None = None
-        self._stack = ExitStack()
-        self._said_at = time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self._terminal.is_live:
-            status = self._terminal.console.status("Copying", spinner="line", spinner_style="dim")
-            self._status = self._stack.enter_context(status)
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+        super().__init__(terminal)
+        self._last: CopyProgress | None = None
+        self._amounts: dict[CopyStep, tuple[RemainingAmount, RemainingAmount]] = {}
+        """Objects and bytes, by what is done with them."""
+        self._doing = "Looking at both stores"
 
     def __call__(self, progress: "CopyProgress") -> None:
         """Take one step of the copy."""
-        if self._status is not None:
-            self._status.update(_line(progress))
-        elif time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._said_at = time.monotonic()
-            self._terminal.say(_line(progress))
+        now = time.monotonic()
+        with self._lock:
+            self._last, self._doing = progress, ""
+            new = (RemainingAmount(), RemainingAmount())
+            objects, size_bytes = self._amounts.setdefault(progress.doing, new)
+            objects.note(progress.done.objects, progress.total.objects, now)
+            size_bytes.note(progress.done.size_bytes, progress.total.size_bytes, now)
+        self.say_totals_now_and_then()
 
+    def lines(self) -> Sequence[Line]:
+        """See `LiveDisplay.lines`."""
+        return []
 
-def _line(progress: "CopyProgress") -> str:
-    failed = f", {plural(progress.failures, 'failure')}" if progress.failures else ""
-    return (
-        f"{_WORDS[progress.doing]} {progress.done.objects:,} of"
-        f" {plural(progress.total.objects, 'object')},"
-        f" {progress.done.size_bytes:,} of {progress.total.size_bytes:,} bytes{failed}"
-    )
+    def counts(self) -> list[str]:
+        """See `LiveDisplay.counts`."""
+        if self._last is None:
+            return []
+        done, total = self._last.done, self._last.total
+        parts = [
+            f"{_WORDS[self._last.doing]} {done.objects:,} of {plural(total.objects, 'object')}",
+            f"{size_words(done.size_bytes)} of {size_words(total.size_bytes)}",
+        ]
+        if self._last.failures:
+            parts.append(plural(self._last.failures, "failure"))
+        return parts
+
+    def seconds_left(self, now: float) -> float | None:
+        """The longer of what objects and bytes say; nothing where one of them says nothing."""
+        if self._last is None or self._last.doing == "correcting":
+            return None
+        estimates = [amount.seconds_left(now) for amount in self._amounts[self._last.doing]]
+        known = [seconds for seconds in estimates if seconds is not None]
+        return max(known) if len(known) == len(estimates) else None

@@ -18,6 +18,7 @@ _ROWS = {
     "documents": "start frames in documents",
     "scene_images": "versions",
     "storyboards": "contact sheets",
+    "report_files": "report files",
     "user_assets": "assets",
 }
 

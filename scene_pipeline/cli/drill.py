@@ -34,13 +34,16 @@ def run_drill(terminal: Terminal, names: list[str], *, is_kept: bool) -> int:
     Raises:
         UsageError: There is no such fault, or a setting cannot be used; nothing was done.
     """
-    from scene_pipeline.drill.exercise import drill  # noqa: PLC0415  # heavy
+    from scene_pipeline.cli.drill_progress import DrillProgress  # noqa: PLC0415  # heavy
+    from scene_pipeline.drill.exercise import drill  # noqa: PLC0415
 
     scenarios = choose(names)
     settings = load_settings()
     with _user_parts(settings, terminal) as (urls, store):
-        with terminal.waiting(f"Drilling with {plural(len(scenarios) - 1, 'fault')}"):
-            report = drill(settings, urls.application, store, scenarios, is_kept=is_kept)
+        with DrillProgress(terminal, scenarios) as display:
+            report = drill(
+                settings, urls.application, store, scenarios, is_kept=is_kept, tell=display
+            )
         database = urls.description
     if terminal.is_json:
         terminal.document(_report_json(report, settings, database))

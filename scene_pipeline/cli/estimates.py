@@ -11,6 +11,7 @@ from typing import Any
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.cli.wording import dollars_of
 from scene_pipeline.database.budgets import BudgetState
+from scene_pipeline.errors import ANOTHER, named
 from scene_pipeline.pipeline.facts import micros, usd
 from scene_pipeline.pipeline.planning.preview import may_pay
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
@@ -87,6 +88,9 @@ def scene_error(scene: SurveyedScene) -> dict[str, Any] | None:
         return {
             "code": state.error_code or "failed",
             "message": state.error_message or "The last attempt failed.",
-            "next_action": state.error_next_action or "Ask for another picture.",
+            "next_action": state.error_next_action
+            or named(
+                f"Ask for another picture with {ANOTHER}.", scene.ref.project_key, state.scene_id
+            ),
         }
     return None

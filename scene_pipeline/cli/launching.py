@@ -17,7 +17,11 @@ from scene_pipeline.cli.progress import RunProgress
 from scene_pipeline.cli.run_header import run_cap_usd
 from scene_pipeline.cli.session import in_database
 from scene_pipeline.cli.terminal import Terminal
-from scene_pipeline.errors import ScenePipelineError
+from scene_pipeline.errors import (
+    AGAIN,
+    ScenePipelineError,
+    named,
+)
 from scene_pipeline.pipeline.orders import Failure, SceneOutcome, SceneRef
 from scene_pipeline.pipeline.planning.preview import RunIntent, RunPreview
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
@@ -173,6 +177,6 @@ def _outcome_without_run(scene: SurveyedScene) -> SceneOutcome:
         failure=Failure(
             code="not_reached",
             message="The run ended before this scene.",
-            next_action="Run the command again.",
+            next_action=named(f"Go on with {AGAIN}.", scene.ref.project_key, state.scene_id),
         ),
     )

@@ -4,18 +4,25 @@ Belongs here: what every command shares at its end: exit codes and the one sente
 Does not belong here: the commands (`cli.app` names them).
 
 Exit codes: 0 all that was asked is done; 1 some scenes failed, are blocked, ambiguous or invalid;
-2 bad input or configuration; 70 a defect of this program; 130 interrupted.
+or what they need was missing; 2 bad input or configuration; 70 a defect of this program; 130
+interrupted.
 """
 
+import contextlib
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scene_pipeline.cli.terminal import Terminal
 from scene_pipeline.errors import ScenePipelineError, UsageError
+
+if TYPE_CHECKING:
+    import typer
 
 EXIT_OK = 0
 EXIT_UNFINISHED = 1
@@ -24,6 +31,11 @@ EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 
 PROGRAM = "scene-pipeline"
+
+# What this machine lacks, which is nobody's mistake in the program.
+_MACHINE_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    _open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     terminal = Terminal(is_json="--json" in given)
     try:
@@ -48,8 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _silence_standard_output()
         return EXIT_UNFINISHED
     except Exception as error:  # noqa: BLE001  # the last resort: a sentence instead of a traceback
-        terminal.fail(_internal_error(error))
+        lacking = _machine_error(error)
+        if lacking is not None:
+            terminal.fail(lacking)
+            return EXIT_UNFINISHED
+        place = _keep_traceback(error)
+        terminal.fail(_internal_error(error, place))
+        if place is None:
+            sys.stderr.write("".join(traceback.format_exception(error)))
         return EXIT_INTERNAL
+
+
+def _open_streams() -> None:
+    """Give what is written a place to go where the caller has closed the program's streams."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # for good
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -57,16 +84,56 @@ def _dispatch(arguments: list[str]) -> int:
 
     from scene_pipeline.cli.app import app  # noqa: PLC0415
 
+    _set_up_log(arguments)
     try:
         # Without standalone mode the command's return value and errors come back here.
         code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:
-        message = error.format_message().strip().rstrip(".")
-        raise UsageError(
-            f"{message}.", code="usage", next_action=f"See `{PROGRAM} --help`."
-        ) from error
+        raise _usage_error(error, arguments) from error
     sys.stdout.flush()
     return int(code or EXIT_OK)
+
+
+def _usage_error(error: "typer.TyperException", arguments: Sequence[str]) -> UsageError:
+    """What is wrong with the arguments, with the help of the very command."""
+    context = getattr(error, "ctx", None)
+    path = _command_path(arguments)
+    message = error.format_message().replace("Input should", "it should")
+    if context is not None and message == context.get_help():  # where only a command is missing
+        message = f"`{path}` needs a command"
+    return UsageError(
+        f"{message.strip().rstrip('.')}.", code="usage", next_action=f"See `{path} --help`."
+    )
+
+
+def _set_up_log(arguments: list[str]) -> None:
+    """Send our log where the settings say; a setting that cannot be used is the command's to tell.
+
+    Help is given whatever the settings are, and without waiting for them to be read.
+    """
+    if {"-h", "--help"} & set(arguments):
+        return
+    from scene_pipeline.settings import load_settings  # noqa: PLC0415
+    from scene_pipeline.telemetry.logs import set_up  # noqa: PLC0415
+
+    with contextlib.suppress(ScenePipelineError):
+        set_up(load_settings())
+
+
+def _command_path(arguments: Sequence[str]) -> str:
+    """The command that was meant, with its group: "scene-pipeline assets add"."""
+    from typer.main import get_command  # noqa: PLC0415  # after `main` can answer Ctrl-C
+
+    from scene_pipeline.cli.app import app  # noqa: PLC0415
+
+    words = [PROGRAM]
+    commands = getattr(get_command(app), "commands", {})
+    for argument in arguments:
+        if argument not in commands:
+            break
+        words.append(argument)
+        commands = getattr(commands[argument], "commands", {})
+    return " ".join(words)
 
 
 def _silence_standard_output() -> None:
@@ -74,13 +141,30 @@ def _silence_standard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _internal_error(error: Exception) -> ScenePipelineError:
-    place = _keep_traceback(error)
-    kept = f"Its traceback is in {place}." if place else "".join(traceback.format_exception(error))
+def _machine_error(error: Exception) -> ScenePipelineError | None:
+    """The error for what this machine lacks; None for a defect of the program."""
+    if isinstance(error, MemoryError):
+        reason, cure = "no memory is left", "Free some memory"
+    elif isinstance(error, OSError) and error.errno in _MACHINE_ERRORS:
+        place = f" ({error.filename})" if error.filename else ""
+        reason, cure = f"{os.strerror(error.errno).lower()}{place}", "Put that right"
+    else:
+        return None
     return ScenePipelineError(
-        f"Something unexpected happened ({type(error).__name__}); this is a defect of the program.",
+        f"This machine cannot go on: {reason}.",
+        code="machine_failed",
+        next_action=f"{cure}, then run the command again: what is paid for is kept.",
+    )
+
+
+def _internal_error(error: Exception, place: Path | None) -> ScenePipelineError:
+    kept = "follows" if place is None else f"is in {place}"
+    return ScenePipelineError(
+        f"Something unexpected happened ({type(error).__name__}); this is a defect of the program,"
+        f" and its traceback {kept}.",
         code="internal_error",
-        next_action=f"{kept} What is paid for is kept: run the command again to go on.",
+        next_action="Run the command again to go on: what is paid for is kept. Where it happens"
+        f" again, see with `{PROGRAM} doctor` what is out of order.",
     )
 
 
@@ -94,6 +178,6 @@ def _keep_traceback(error: Exception) -> Path | None:
         descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)))
-    except (OSError, ScenePipelineError):
+    except Exception:  # noqa: BLE001  # whatever it is, the first error is what must be told
         return None
     return place

@@ -9,7 +9,11 @@ from typing import Any
 from scene_pipeline.cli.terminal import plain
 from scene_pipeline.database.waiting import OpenLaunch, WaitingRequest
 from scene_pipeline.pipeline.planning.outlook import SceneOutlook
-from scene_pipeline.pipeline.projects.fallbacks import made_by_fallback
+from scene_pipeline.pipeline.planning.scene_words import (
+    edited_in_words,
+    fallback_in_words,
+    reason,
+)
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets
 from scene_pipeline.settings import Settings
 
@@ -21,49 +25,20 @@ _TRIGGERS = {
     "command": "a command is at work",
 }
 _ANSWERS = frozenset({"generate", "resume"})
-_ERROR_STATES = frozenset({"failed", "blocked", "ambiguous"})
 
 
 def why(outlook: SceneOutlook) -> str:
     """Everything that is to be said of a scene beside its state, in one line."""
     is_answering = bool(outlook.requests) and outlook.scene.decision.action in _ANSWERS
-    said = _edited(outlook) if is_answering else reason(outlook)
+    said = edited_in_words(outlook) if is_answering else reason(outlook)
     parts = [said, fallback_in_words(outlook), *waiting_in_words(outlook)]
     return plain("; ".join(part for part in parts if part))
-
-
-def reason(outlook: SceneOutlook) -> str:
-    """Why a scene is in its state, or what is about to happen; empty where there is nothing."""
-    state, decision = outlook.scene.state, outlook.scene.decision
-    edited = _edited(outlook)
-    if state.problem_message:
-        return state.problem_message
-    if state.state in _ERROR_STATES and state.error_message:
-        return state.error_message
-    if state.is_chosen:
-        return f"version {state.version} was chosen by hand; {edited}"
-    if state.state == "locked":
-        return f"never replaced; {edited}" if edited else "never replaced"
-    return "" if state.state == "current" and decision.action == "keep" else decision.reason
-
-
-def fallback_in_words(outlook: SceneOutlook) -> str:
-    """Who made the current version, where it was not the model that was asked first; else empty."""
-    fallback, current = outlook.scene.state.current_fallback, outlook.scene.current
-    if fallback is None or current is None:
-        return ""
-    return made_by_fallback(fallback, current.provider, current.endpoint)
 
 
 def waiting_in_words(outlook: SceneOutlook) -> list[str]:
     """What waits for a scene: requests, and the run that was asked for."""
     requests = [request_in_words(request) for request in outlook.requests]
     return [*requests, launch_in_words(outlook.launch)] if outlook.launch else requests
-
-
-def _edited(outlook: SceneOutlook) -> str:
-    causes = " and ".join(edit.cause for edit in outlook.edits)
-    return f"edited since: {causes}" if causes else ""
 
 
 def request_in_words(request: WaitingRequest) -> str:

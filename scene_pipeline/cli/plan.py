@@ -23,7 +23,6 @@ from scene_pipeline.cli.estimates import (
 from scene_pipeline.cli.outlook_words import (
     clock,
     outlook_json,
-    reason,
     refresh_in_words,
     waiting_in_words,
 )
@@ -35,6 +34,7 @@ from scene_pipeline.cli.wording import dollars_of, plural, spent_in_words, style
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.planning.outlook import ProjectOutlook, SceneOutlook, look_ahead
 from scene_pipeline.pipeline.planning.preview import expected_micros
+from scene_pipeline.pipeline.planning.scene_words import reason
 from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.scenes.planning import FOREIGN_FRAME, Action
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets

@@ -4,6 +4,7 @@ Belongs here: telling what it meant. Does not belong here: the choice itself
 (`pipeline.projects.promotion`).
 """
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from scene_pipeline.cli.session import in_database, open_databases
@@ -11,7 +12,9 @@ from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.projects.promotion import Promotion
 from scene_pipeline.pipeline.projects.promotion import promote as choose
+from scene_pipeline.pipeline.projects.stored_pictures import check_stored
 from scene_pipeline.settings import load_settings
+from scene_pipeline.storage.registry import build_store
 
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection
@@ -45,10 +48,12 @@ def promote(
 
     Raises:
         UsageError: It cannot be; nothing was changed.
+        StorageError: The store could not be asked for its picture; nothing was changed.
     """
     settings = load_settings()
 
     async def carry_out(conn: "Connection") -> Promotion:
+        await check_stored(conn, store, project_key, scene_id, version)
         return await choose(
             conn,
             settings,
@@ -59,7 +64,10 @@ def promote(
             promoted_by="scene-pipeline promote",
         )
 
-    with open_databases(settings, terminal) as urls:
+    with (
+        open_databases(settings, terminal) as urls,
+        closing(build_store(settings, database_url=urls.application)) as store,
+    ):
         done = in_database(urls.application, carry_out)
     if terminal.is_json:
         terminal.document(

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from scene_pipeline.cli.next_steps import next_steps
-from scene_pipeline.cli.outputs import RunFiles
+from scene_pipeline.cli.outputs import MADE, RunFiles
 from scene_pipeline.cli.run_header import (
     provider_names,
     setting_json,
@@ -38,7 +38,7 @@ class RunReport:
     seconds: float
     """The whole command took."""
     sheet_problem: str | None
-    """Why there is no new contact sheet."""
+    """Why there is no new storyboard."""
     target: str
     """File or project, as it stood on the command line."""
     max_cost_usd: Decimal | None = None
@@ -62,14 +62,18 @@ def show_report(terminal: Terminal, settings: Settings, database: str, report: R
         return
     _show_scenes(terminal, report)
     _show_failures(terminal, report)
-    sheet = report.files.contact_sheet
+    made = report.files.places
     prefixes = {
         outcome.frame.url.rpartition("/")[0] for outcome in report.outcomes if outcome.frame
     }
     places = {
         "frames": storage_in_words(settings),
         "document": shown_path(report.files.document),
-        "sheet": shown_path(sheet) if sheet else report.sheet_problem or "none",
+        "sheet": shown_path(made["contact_sheet"])
+        if "contact_sheet" in made
+        else report.sheet_problem or "none",
+        "page": shown_path(made["storyboard_page"]) if "storyboard_page" in made else "none",
+        "for video": shown_path(made["start_frames"]) if "start_frames" in made else "none",
     }
     if terminal.is_live and len(prefixes) == 1:
         places["urls"] = f"{prefixes.pop()}/..."
@@ -99,12 +103,20 @@ def report_json(settings: Settings, database: str, report: RunReport) -> dict[st
         },
         "run_ids": list(report.run_ids),
         "document": str(files.document),
-        "contact_sheet": str(files.contact_sheet) if files.contact_sheet else None,
-        "contact_sheet_url": files.contact_sheet_url,
+        **_made_json(files),
         **setting_json(settings, database, report.preview, report.max_cost_usd),
         "problems": [problem_json(problem) for problem in report.preview.problems],
         "notices": [problem_json(notice) for notice in report.preview.survey.document.notices],
     }
+
+
+def _made_json(files: RunFiles) -> dict[str, str | None]:
+    """Each of the files that were made, by its place here and by its address."""
+    told: dict[str, str | None] = {}
+    for name in MADE:
+        told[name] = str(files.places[name]) if name in files.places else None
+        told[f"{name}_url"] = files.urls.get(name)
+    return told
 
 
 def _scene_json(outcome: SceneOutcome) -> dict[str, Any]:

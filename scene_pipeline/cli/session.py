@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from scene_pipeline.cli.terminal import Terminal
-from scene_pipeline.errors import DatabaseError, UsageError
+from scene_pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection
@@ -61,19 +61,14 @@ def database_in_words() -> Iterator[None]:
         DatabaseError: The connection was lost.
         UsageError: An argument holds bytes that are no text.
     """
-    import psycopg  # noqa: PLC0415  # where used
+    from scene_pipeline.database.session import lost_in_words  # noqa: PLC0415  # psycopg
 
     try:
-        yield
+        with lost_in_words():
+            yield
     except UnicodeEncodeError as error:
         raise UsageError(
             "An argument holds bytes that are no text.",
             code="usage",
             next_action="Type it in UTF-8, or copy it from what the program shows.",
-        ) from error
-    except psycopg.OperationalError as error:
-        reason = (str(error).splitlines() or ["no answer"])[0].rstrip(".")
-        raise DatabaseError(
-            f"The database stopped answering: {reason}.",
-            next_action="See that it runs (`scene-pipeline doctor`), then run the command again.",
         ) from error

@@ -14,7 +14,11 @@ Cell = str | tuple[str, str]
 """A text, or a text and its style."""
 
 _URL_COLUMN = "url"
-_RIGHT_ALIGNED = frozenset({"cost", "version", "scenes", "estimate", "on request", "length"})
+_RIGHT_ALIGNED = frozenset(
+    {"cost", "version", "scenes", "estimate", "on request", "length"}
+    | {"frames", "versions", "attempts", "failures", "rejected", "times"}
+    | {"seconds", "median", "slowest", "per frame", "not shown"}
+)
 _FLEXIBLE = frozenset({"url", "why", "prompt", "title"})
 _MAX_SCENE_WIDTH = 30
 _LABEL_WIDTH = 8

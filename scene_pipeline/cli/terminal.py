@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,8 @@ class Terminal:
         """Tell an error: its sentence on standard error, and as JSON where that was asked for."""
         problems = error.problems if isinstance(error, DocumentError) else ()
         if self.is_json and not self._has_document:
-            self.document({"error": error_json(error, problems)})
+            with suppress(OSError):  # a standard output that takes nothing is told below, too
+                self.document({"error": error_json(error, problems)})
         is_coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         word = "\x1b[1;31merror\x1b[0m" if is_coloured else "error"
         sentence = plain(f"[{error.error_code}]: {error.message} {error.next_action}")

@@ -11,10 +11,9 @@ from scene_pipeline.cli.tables import Cell, show_filled_columns
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.cli.wording import asked_by, dollars_of
 from scene_pipeline.database.history import VersionOrigin, version_origins
-from scene_pipeline.database.projects import get_project, scene_states
+from scene_pipeline.database.projects import get_project, scene_states, unknown_scene
 from scene_pipeline.database.rows import VersionRow
 from scene_pipeline.database.versions import list_versions
-from scene_pipeline.errors import NotFoundError
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.projects.fallbacks import made_by_fallback
 from scene_pipeline.settings import load_settings
@@ -48,9 +47,7 @@ def show_versions(terminal: Terminal, project_key: str, scene_id: str) -> int:
         rows = await list_versions(conn, project.id, scene_id)
         states = {state.scene_id: state for state in await scene_states(conn, project.id)}
         if not rows and scene_id not in states:
-            raise NotFoundError(
-                f"Project {project_key!r} has no scene {scene_id!r}.", code="scene_unknown"
-            )
+            raise unknown_scene(project_key, scene_id)
         origins = await version_origins(conn, project.id, scene_id)
         is_chosen = scene_id in states and states[scene_id].is_chosen
         return [_Version(r, origins[r.id], is_chosen and r.is_current) for r in rows]

@@ -123,6 +123,11 @@ def plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def size_words(number: int) -> str:
+    """A number of bytes for people."""
+    return f"{number / 2**20:.1f} MiB" if number >= 2**20 else f"{number / 2**10:.1f} KiB"
+
+
 def frame_size(frame: FrameFacts) -> str:
     """Width and height in pixels."""
     return f"{frame.width}x{frame.height}"

@@ -19,10 +19,11 @@ from scene_pipeline.database.publishing import Publication, PublicationResult, p
 from scene_pipeline.database.rows import OPEN, Connection
 from scene_pipeline.scenes.identity import ASSETS_PREFIX
 
-AddressTable = Literal["storyboards", "user_assets"]
+AddressTable = Literal["storyboards", "report_files", "user_assets"]
 """Tables whose addresses stand in no document of ours."""
 _COLUMNS: dict[AddressTable, tuple[LiteralString, LiteralString, LiteralString]] = {
     "storyboards": ("storyboards", "storage_path", "storage_url"),
+    "report_files": ("report_files", "storage_path", "storage_url"),
     "user_assets": ("user_assets", "storage_key", "url"),
 }
 

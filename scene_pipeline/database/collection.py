@@ -9,7 +9,7 @@ object when raced: the answer is as old as the statement's snapshot.)
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import LiteralString
+from typing import Literal, LiteralString
 
 from scene_pipeline.database.imports import EXPECTED_IMPORT
 from scene_pipeline.database.rows import Connection
@@ -150,34 +150,44 @@ async def return_to_marked(conn: Connection, key: str) -> bool:
     return cursor.rowcount == 1
 
 
-_OLD_SHEETS: LiteralString = (
-    "SELECT id, storage_path FROM ("
-    "  SELECT id, storage_path, row_number() OVER (PARTITION BY project_id ORDER BY id DESC) AS n"
-    "  FROM storyboards) s WHERE n > %(kept)s"
-)
+RenewedTable = Literal["storyboards", "report_files"]
+"""Tables of what is made anew whenever what it shows changes."""
+_SERIES: dict[RenewedTable, LiteralString] = {
+    "storyboards": "project_id",
+    "report_files": "project_id, kind",
+}
 
 
-async def count_old_sheets(conn: Connection, kept: int) -> Amount:
-    """The contact sheets beyond the newest `kept` of each project."""
+def _old(table: RenewedTable) -> LiteralString:
+    """Rows beyond the newest `kept` of each series; those over all projects are one project's."""
+    return (
+        "SELECT id FROM (SELECT id, row_number() OVER ("
+        f"  PARTITION BY {_SERIES[table]} ORDER BY id DESC) AS n FROM {table}"
+        ") s WHERE n > %(kept)s"
+    )
+
+
+async def count_outdated(conn: Connection, table: RenewedTable, kept: int) -> Amount:
+    """What lies beyond the newest `kept` of each project, and of each kind."""
     cursor = await conn.execute(
         "SELECT count(*) AS objects, coalesce(sum(b.file_size), 0)::bigint AS size_bytes"
-        f" FROM storyboards b WHERE b.id IN (SELECT id FROM ({_OLD_SHEETS}) old)",
+        f" FROM {table} b WHERE b.id IN ({_old(table)})",
         {"kept": kept},
     )
     row = await cursor.fetchone()
     return Amount(**row) if row else Amount()
 
 
-async def release_old_sheets(conn: Connection, kept: int, limit: int) -> int:
-    """Forget contact sheets beyond the newest `kept` of each project, and their references.
+async def release_outdated(conn: Connection, table: RenewedTable, kept: int, limit: int) -> int:
+    """Forget what lies beyond the newest `kept` of each project and kind, and its references.
 
     Returns:
         How many were forgotten; fewer than `limit` when there are no more.
     """
     async with conn.transaction():
         cursor = await conn.execute(
-            "WITH gone AS (DELETE FROM storyboards WHERE id IN ("
-            f"    SELECT id FROM ({_OLD_SHEETS}) old ORDER BY id LIMIT %(limit)s)"
+            f"WITH gone AS (DELETE FROM {table} WHERE id IN ("
+            f"    SELECT id FROM ({_old(table)}) old ORDER BY id LIMIT %(limit)s)"
             "   RETURNING storage_path),"
             " counted AS (SELECT storage_path, count(*) AS n FROM gone GROUP BY storage_path),"
             " released AS (UPDATE storage_objects o SET refcount = o.refcount - c.n"

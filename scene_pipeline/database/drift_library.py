@@ -22,6 +22,7 @@ _REFERENCES: LiteralString = (
     "  WHERE storage_key {range} AND deleted_at IS NULL"
     " UNION ALL SELECT storage_key FROM derivatives WHERE storage_key {range}"
     " UNION ALL SELECT storage_path FROM storyboards WHERE storage_path {range}"
+    " UNION ALL SELECT storage_path FROM report_files WHERE storage_path {range}"
     " UNION ALL SELECT upload_key FROM asset_imports"
     f"  WHERE upload_key {{range}} AND {EXPECTED_IMPORT}"
 )

@@ -6,8 +6,12 @@ Belongs here: questions about generations. Does not belong here: moving them on 
 
 from uuid import UUID
 
+from scene_pipeline.database.projects import project_key
 from scene_pipeline.database.rows import GENERATION_COLUMNS, OPEN, Connection, Generation
-from scene_pipeline.errors import LedgerError
+from scene_pipeline.errors import (
+    LedgerError,
+    named,
+)
 
 
 async def get_generation(conn: Connection, generation_id: UUID) -> Generation:
@@ -85,3 +89,9 @@ async def other_request_ids(conn: Connection, generation: Generation) -> frozens
         ),
     )
     return frozenset(row["request_id"] for row in await cursor.fetchall())
+
+
+async def with_names(conn: Connection, generation: Generation, next_action: str) -> str:
+    """A next action with the names of a generation's scene in its commands."""
+    key = await project_key(conn, generation.project_id)
+    return named(next_action, key, generation.scene_id)

@@ -1,5 +1,6 @@
 """Projects and the scenes derived from their documents."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -42,6 +43,29 @@ async def get_project(conn: Connection, key: str) -> ProjectRow:
         message = f"There is no project {key!r}."
         raise NotFoundError(message, code="project_unknown")
     return project
+
+
+async def project_key(conn: Connection, project_id: UUID) -> str:
+    """The key of a project, which never changes.
+
+    Raises:
+        NotFoundError: There is no such project.
+    """
+    cursor = await conn.execute("SELECT key FROM projects WHERE id = %s", (project_id,))
+    row = await cursor.fetchone()
+    if row is None:
+        message = f"Project {project_id} does not exist."
+        raise NotFoundError(message, code="project_unknown")
+    return str(row["key"])
+
+
+def unknown_scene(project_key: str, scene_id: str) -> NotFoundError:
+    """The error for a scene that a project does not have."""
+    return NotFoundError(
+        f"Project {project_key!r} has no scene {scene_id!r}.",
+        code="scene_unknown",
+        next_action=f"See its scenes with `scene-pipeline status {shlex.quote(project_key)}`.",
+    )
 
 
 async def list_projects(conn: Connection) -> list[ProjectRow]:

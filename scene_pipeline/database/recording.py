@@ -13,11 +13,12 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database.events import append_event
-from scene_pipeline.database.generations import get_generation
+from scene_pipeline.database.generations import get_generation, with_names
 from scene_pipeline.database.objects import add_reference
 from scene_pipeline.database.promotion import forget_choice
 from scene_pipeline.database.requests import finish_requests
 from scene_pipeline.database.rows import Connection, Generation
+from scene_pipeline.errors import ANOTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,11 @@ async def _finish_recording(
             " finished_at = now(), updated_at = now() WHERE id = %s",
             (
                 rejection,
-                "Edit the prompt, or ask for another picture with --regenerate.",
+                await with_names(
+                    conn,
+                    generation,
+                    f"Edit the prompt, or ask for another picture with {ANOTHER}.",
+                ),
                 generation.id,
             ),
         )

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from scene_pipeline.database import budgets
 from scene_pipeline.database.events import append_generation_event
+from scene_pipeline.database.generations import with_names
 from scene_pipeline.database.ledger import move
 from scene_pipeline.database.objects import mark_present
 from scene_pipeline.database.requests import finish_requests
@@ -107,7 +108,13 @@ async def note_error(conn: Connection, generation: Generation, error: SceneError
         await conn.execute(
             "UPDATE generations SET error_code = %s, error_message = %s, error_next_action = %s,"
             f" error_retryable = %s, updated_at = now() WHERE id = %s AND {OPEN}",
-            (error.error_code, error.message, error.next_action, error.retryable, generation.id),
+            (
+                error.error_code,
+                error.message,
+                await with_names(conn, generation, error.next_action),
+                error.retryable,
+                generation.id,
+            ),
         )
 
 
@@ -136,7 +143,7 @@ async def mark_failed(
             {
                 "code": error.error_code,
                 "message": error.message,
-                "action": error.next_action,
+                "action": await with_names(conn, generation, error.next_action),
                 "retryable": error.retryable,
                 "charge": charge,
                 "flagged": error.flagged_input if isinstance(error, ProviderError) else None,

@@ -169,6 +169,23 @@ def in_database(url: str, work: Callable[[AsyncConnection[DictRow]], Awaitable[T
     return asyncio.run(connected())
 
 
+@contextmanager
+def lost_in_words() -> Iterator[None]:
+    """Tell a database that stops answering with code, sentence and next action.
+
+    Raises:
+        DatabaseError: The connection was lost, or did not come about.
+    """
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise DatabaseError(
+            f"The database stopped answering: {_reason(error)}.",
+            next_action="See that it runs (`scene-pipeline doctor`), then go on: nothing that was"
+            " recorded is lost.",
+        ) from error
+
+
 def check_server(url: str) -> str:
     """Reach a server and check that it can be worked with.
 
@@ -213,7 +230,8 @@ async def _set_limits(connection: AsyncConnection[DictRow]) -> None:
 def _reason(error: psycopg.Error) -> str:
     text = str(error)
     said = re.findall(r"(?:FATAL:\s*|failed: )(?!FATAL|connection )(.+)", text)
-    return (said or text.splitlines() or ["no answer"])[-1].strip().rstrip(".")
+    reason = (said or text.splitlines() or ["no answer"])[-1].strip().rstrip(".")
+    return re.sub(r"\[Errno -?\d+\] ", "", reason)
 
 
 def _short(path: Path) -> Path:

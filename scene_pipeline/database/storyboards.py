@@ -1,7 +1,9 @@
 """Contact sheets: which projects need a new one, and the record of those that were made.
 
-The fingerprint of a project is a hash of what its sheet shows, so that a sheet is made once per
-state of the frames, however many runs there were.
+The fingerprint of a project is a hash of what its sheet and its page show, so that they are made
+once per state of the frames, however many runs there were.
+
+Belongs here: SQL. Does not belong here: what a page shows (`database.storyboard_pages`).
 """
 
 from dataclasses import dataclass
@@ -15,11 +17,25 @@ from scene_pipeline.database.objects import add_reference, mark_present
 from scene_pipeline.database.rows import Connection
 
 _FINGERPRINT: LiteralString = """
-SELECT s.project_id, s.project_key, md5(string_agg(
-    concat_ws('|', s.scene_id, s.state, s.version, left(s.scene_prompt, 200)), E'\\n'
-    ORDER BY s.position, s.scene_id)) AS fingerprint
+SELECT s.project_id, s.project_key, md5(concat_ws(E'\\n',
+    -- Raised when sheets or pages show something else of the same rows.
+    '2',
+    (SELECT jsonb_build_array(p.master_json #>> '{project,title}', p.document_problem,
+        p.auto_refresh) FROM projects p WHERE p.id = s.project_id),
+    (SELECT md5(string_agg(jsonb_build_array(i.scene_id, i.version, i.is_current, i.storage_url,
+        i.storage_status, i.rejection)::text, E'\\n' ORDER BY i.scene_id, i.version))
+        FROM scene_images i WHERE i.project_id = s.project_id),
+    (SELECT md5(string_agg(jsonb_build_array(g.seq, g.cost_micros, g.cost_kind,
+        g.doubtful_micros)::text, E'\\n' ORDER BY g.seq)) FROM generations g
+        WHERE g.project_id = s.project_id
+        AND (g.cost_micros IS NOT NULL OR g.doubtful_micros > 0)),
+    string_agg(jsonb_build_array(s.scene_id, s.state, s.version, s.locked, s.is_chosen,
+        s.scene_prompt, s.problem_message, s.stale_causes, s.content_hash, s.error_code,
+        s.error_message, s.error_next_action)::text, E'\\n' ORDER BY s.position, s.scene_id)
+    )) AS fingerprint
 FROM scene_status s
 """
+"""One row for a project: a hash of everything that its sheet, page and list of frames show."""
 
 _CHANGES_PER_LOOK = 1000
 _STALE: LiteralString = f"""
@@ -91,7 +107,7 @@ async def latest_storyboard(conn: Connection, project_id: UUID) -> StoryboardRow
 
 
 def projects_with_stale_storyboards(url: str, limit: int) -> list[tuple[str, str]]:
-    """Projects whose frames changed since their last sheet, as (project key, fingerprint).
+    """Projects that changed since their last sheet and page, as (project key, fingerprint).
 
     Looks at the projects whose changes were not looked at for longest, so that one whose sheet
     cannot be drawn holds up no other. Changes that the newest sheet shows already, or of projects

@@ -33,14 +33,20 @@ async def version_of_generation(conn: Connection, generation_id: UUID) -> Versio
 
     Of several candidates the one that is current, else the first sound one, else the first.
     """
+    return (await versions_of_generations(conn, [generation_id])).get(generation_id)
+
+
+async def versions_of_generations(
+    conn: Connection, generation_ids: Sequence[UUID]
+) -> dict[UUID, VersionRow]:
+    """The versions that generations stand for, by generation; those that have none are left out."""
     cursor = await conn.execute(
-        _SELECT + " WHERE i.generation_id = %s"
-        " ORDER BY i.is_current DESC, i.rejection IS NOT NULL, i.storage_status = 'removed',"
-        " i.version LIMIT 1",
-        (generation_id,),
+        f"SELECT DISTINCT ON (generation_id) * FROM ({_SELECT} WHERE i.generation_id = ANY(%s)) v"
+        " ORDER BY generation_id, is_current DESC, rejection IS NOT NULL,"
+        " storage_status = 'removed', version",
+        (list(generation_ids),),
     )
-    row = await cursor.fetchone()
-    return VersionRow(**row) if row else None
+    return {row["generation_id"]: VersionRow(**row) for row in await cursor.fetchall()}
 
 
 async def current_versions(conn: Connection, project_id: UUID) -> dict[str, VersionRow]:

@@ -24,6 +24,7 @@ from scene_pipeline.database.scratch import (
     mark_scratch,
 )
 from scene_pipeline.database.session import open_pool
+from scene_pipeline.drill.events import DrillStep, ScenarioTold, Tell
 from scene_pipeline.drill.evidence import Bill, Evidence, gather
 from scene_pipeline.drill.outage import OutageStore
 from scene_pipeline.drill.removal import Removed, remove_project
@@ -73,6 +74,7 @@ def drill(
     scenarios: tuple[Scenario, ...],
     *,
     is_kept: bool = False,
+    tell: Tell | None = None,
 ) -> DrillReport:
     """Try the promises on a database and an object store, and leave nothing behind.
 
@@ -82,6 +84,7 @@ def drill(
         store: The user's own; stays open.
         scenarios: From `scenarios.choose`.
         is_kept: Whether the scratch project stays, to be looked at; `removal.clean` removes it.
+        tell: Told what is being done, for whoever watches.
 
     Raises:
         StorageError: Something could not be removed; `removal.clean` takes it up.
@@ -91,15 +94,19 @@ def drill(
     key = f"drill-{secrets.token_hex(6)}"
     began = time.monotonic()
     outage = OutageStore(store)
+    say = tell or _say_nothing
     removed = None
     with (
         tempfile.TemporaryDirectory(prefix="scene-pipeline-drill-") as directory,
         FalStandIn(Path(directory)) as fal,
         claim_scratch(database_url, key),
     ):
-        exercise = _Exercise(settings, database_url, outage, fal, key, scenarios)
+        exercise = _Exercise(settings, database_url, outage, fal, key, scenarios, say)
         try:
             evidence = asyncio.run(exercise.run())
+            verdicts = judge(scenarios, evidence)
+            for verdict in verdicts:
+                say(verdict)
         finally:
             # Also after Ctrl-C: uploads of threads that were left behind must not come later.
             if not outage.shut():
@@ -108,15 +115,20 @@ def drill(
                     next_action="Run `scene-pipeline drill --clean` in a few minutes.",
                 )
             if not is_kept:
+                say(DrillStep("Removing everything again"))
                 removed = asyncio.run(_remove(database_url, store, key))
     return DrillReport(
         key=key,
-        verdicts=judge(scenarios, evidence),
+        verdicts=verdicts,
         metered=evidence.metered,
         recorded=evidence.recorded,
         seconds=time.monotonic() - began,
         removed=removed,
     )
+
+
+def _say_nothing(_event: object) -> None:
+    """Nobody watches."""
 
 
 async def _remove(database_url: str, store: ObjectStore, key: str) -> Removed | None:
@@ -136,6 +148,7 @@ class _Exercise:
     fal: FalStandIn
     key: str
     scenarios: tuple[Scenario, ...]
+    say: Tell
 
     async def run(self) -> Evidence:
         """Import, run with every fault, run again, and look at what is there then."""
@@ -152,16 +165,19 @@ class _Exercise:
             project = await self._create(services, document)
             for name in self._of("storage_outage"):
                 self.outage.break_for(name)
-            two_runs = [self._stream(services, self._of("two_runs"), str(n)) for n in (1, 2)]
+            self.say(DrillStep("Running with every fault at once"))
+            two_runs = [self._stream(services, self._of("two_runs"), f"run {n}") for n in (1, 2)]
             await asyncio.gather(
-                self._stream(services, self._of("plain", "storage_outage"), "first"),
-                self._stream(services, self._of("no_money"), "no-money", max_cost_usd=Decimal(0)),
+                self._stream(services, self._of("plain", "storage_outage"), "first run"),
+                self._stream(services, self._of("no_money"), "no money", max_cost_usd=Decimal(0)),
                 *two_runs,
             )
             self.outage.mend()
             before = len(self.fal.meter.accepted)
+            self.say(DrillStep("Running again"))
             again = self._of("plain", "storage_outage", "two_runs")
-            await self._stream(services, again, "second")
+            await self._stream(services, again, "second run")
+            self.say(DrillStep("Reading what is left to be seen"))
             return await gather(
                 services,
                 self.outage,
@@ -199,7 +215,7 @@ class _Exercise:
         *,
         max_cost_usd: Decimal | None = None,
     ) -> None:
-        """Run to the end; what is said on the way is not believed, and so not kept."""
+        """Run to the end; what is said on the way is shown, and not believed."""
         scenes = tuple(SceneRef(self.key, scene_id) for scene_id in scene_ids)
         if not scenes:
             return
@@ -207,11 +223,11 @@ class _Exercise:
             scenes=scenes,
             mode="ensure",
             token="",
-            run_id=f"{self.key}:{name}",
+            run_id=f"{self.key}:{name.replace(' ', '-')}",
             max_cost_usd=max_cost_usd,
         )
-        async for _ in stream_frames(order, services):
-            pass
+        async for event in stream_frames(order, services):
+            self.say(ScenarioTold(event.scene.scene_id, name, event))
 
 
 def _document(key: str, scenarios: tuple[Scenario, ...]) -> bytes:

@@ -4,7 +4,9 @@ Belongs here: the one table that Dagster's catalogue, the documentation and the 
 belong here: coming to a verdict (`pipeline.checking`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 CheckName = Literal[
@@ -17,6 +19,7 @@ CheckName = Literal[
     "prompt_unchanged_since",
 ]
 CheckSeverity = Literal["error", "warn"]
+CheckedAsset = Literal["scene_image", "scene_start_frame"]
 MAX_WORDS_LENGTH = 1000
 """Characters of a verdict's sentence, as the database holds it."""
 
@@ -26,6 +29,8 @@ class Check:
     """One kind of check."""
 
     name: CheckName
+    asset: CheckedAsset
+    """What is checked: the picture, or what the document says of it."""
     severity: CheckSeverity
     """error: the frame must not be used as it is. warn: somebody should look."""
     blocks_promotion: bool
@@ -39,6 +44,7 @@ class Check:
 CHECKS: tuple[Check, ...] = (
     Check(
         "image_decodes",
+        "scene_image",
         "error",
         blocks_promotion=True,
         asks_the_network=False,
@@ -47,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "size_as_requested",
+        "scene_image",
         "warn",
         blocks_promotion=False,
         asks_the_network=False,
@@ -54,6 +61,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "not_blank",
+        "scene_image",
         "error",
         blocks_promotion=True,
         asks_the_network=False,
@@ -62,6 +70,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "not_a_duplicate_of_the_previous_version",
+        "scene_image",
         "warn",
         blocks_promotion=False,
         asks_the_network=False,
@@ -69,6 +78,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "url_serves_the_stored_bytes",
+        "scene_image",
         "error",
         blocks_promotion=False,
         asks_the_network=True,
@@ -76,6 +86,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "document_points_to_current",
+        "scene_start_frame",
         "error",
         blocks_promotion=False,
         asks_the_network=False,
@@ -83,6 +94,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "prompt_unchanged_since",
+        "scene_start_frame",
         "warn",
         blocks_promotion=True,
         asks_the_network=False,
@@ -91,6 +103,7 @@ CHECKS: tuple[Check, ...] = (
     ),
 )
 """All checks, in the order in which they are shown."""
+CHECK_BY_NAME: Mapping[CheckName, Check] = MappingProxyType({check.name: check for check in CHECKS})
 
 
 @dataclass(frozen=True, slots=True)

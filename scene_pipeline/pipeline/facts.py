@@ -1,14 +1,13 @@
 """Turns ledger and version rows into the values that doors show."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import psycopg
 
 from scene_pipeline.database.rows import Generation, VersionRow
-from scene_pipeline.errors import SceneError, ScenePipelineError
+from scene_pipeline.errors import AGAIN, SceneError, ScenePipelineError, named
 from scene_pipeline.pipeline.orders import Failure, FrameFacts, SceneRef
-
-if TYPE_CHECKING:
-    import psycopg
 
 MICROS_PER_USD = 1_000_000
 
@@ -48,17 +47,27 @@ def frame_facts(version: VersionRow) -> FrameFacts:
     )
 
 
-def failure_of(error: ScenePipelineError) -> Failure:
-    """An error in the words people are shown."""
-    return Failure(code=error.error_code, message=error.message, next_action=error.next_action)
+def failure_of(error: ScenePipelineError, ref: SceneRef | None = None) -> Failure:
+    """An error in the words people are shown.
+
+    Args:
+        error: What happened.
+        ref: The scene that it befell, whose names the commands of its next action get.
+    """
+    action = error.next_action
+    if ref is not None:
+        action = named(action, ref.project_key, ref.scene_id)
+    return Failure(code=error.error_code, message=error.message, next_action=action)
 
 
-def database_failure(error: "psycopg.Error") -> SceneError:
+def database_failure(error: psycopg.Error) -> SceneError:
     """A lost database in the words people are shown; the server's own may quote values."""
+    is_lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    what = "stopped answering" if is_lost else f"refused it ({type(error).__name__})"
     return SceneError(
-        f"The database failed: {type(error).__name__}.",
+        f"The database {what}; nothing that was recorded is lost.",
         code="database_failed",
-        next_action="Run again; nothing that was recorded is lost.",
+        next_action=f"Go on with {AGAIN}; `scene-pipeline doctor` says what ails the database.",
         retryable=True,
     )
 
@@ -74,7 +83,7 @@ def no_frame_failure(ref: SceneRef) -> Failure:
 
 def generation_facts(generation: Generation) -> dict[str, Any]:
     """What `generated_frame` shows of a paid generation."""
-    facts: dict[str, Any] = {
+    return {
         "generation_id": str(generation.id),
         "provider": generation.provider,
         "model": generation.endpoint,
@@ -86,7 +95,3 @@ def generation_facts(generation: Generation) -> dict[str, Any]:
         "cost_kind": generation.cost_kind,
         "submit_count": generation.submit_count,
     }
-    if generation.submitted_at is not None and generation.completed_at is not None:
-        taken = generation.completed_at - generation.submitted_at
-        facts["generation_seconds"] = round(taken.total_seconds(), 3)
-    return facts

@@ -66,6 +66,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """Something that was asked for otherwise for one version than for the one before it."""
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class PreviousVersion:
     """The version of a scene's frame before another one, to be shown beside it."""
 
@@ -75,6 +84,10 @@ class PreviousVersion:
     seed: int | None
     prompt: str
     """The expanded prompt that was sent."""
+    storage_status: Literal["stored", "external", "removed"] = "stored"
+    """removed: retention gave its bytes up, so that its address serves nothing any more."""
+    changes: tuple[Change, ...] = ()
+    """What was asked for otherwise since, but for the prompt."""
     thumbnail: bytes | None = field(default=None, repr=False)
     """Small JPEG, at most 12 KiB, where it is at hand."""
 
@@ -130,6 +143,8 @@ class FrameFacts:
     """The version before this one; None for the first."""
     attempts: tuple[Attempt, ...] = ()
     """The scene's newest generations up to this version's, newest first; at most 20."""
+    attempts_total: int = 0
+    """All of them; 0 where they were not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +164,9 @@ class StageDone:
     """Whether nothing was done because what is asked for was there already."""
 
 
-ProgressKind = Literal["queued", "running", "downloading", "storing", "waiting"]
+ProgressKind = Literal["sent", "queued", "running", "downloading", "storing", "waiting"]
+"""sent: the provider has accepted the request. queued and running: what it says of it since.
+waiting: for a turn, another run, or a next attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Belongs here: putting the parts together. Does not belong here: what is done wit
 """
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -62,9 +63,13 @@ class Services:
         return self._providers[name]
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call in the bounded threads, so that the loop never waits for it."""
+        """Run a blocking call in the bounded threads, so that the loop never waits for it.
+
+        What the call logs names the same project, scene and run as its caller.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads, lambda: function(*args, **kwargs))
+        here = contextvars.copy_context()
+        return await loop.run_in_executor(self.threads, lambda: here.run(function, *args, **kwargs))
 
     def close_parts(self) -> None:
         """Close what holds connections or processes."""

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from scene_pipeline.errors import (
+    AGAIN,
+    ANOTHER,
     AmbiguousSubmitError,
     ChargeVerdict,
     FlaggedInput,
@@ -26,12 +28,12 @@ _NEVER_RAN = ("request_timeout", "startup_timeout", "runner_")
 
 
 _REFUSALS: Mapping[int, tuple[str, str]] = {
-    400: ("request_invalid", "Correct the scene's prompt or parameters."),
+    400: ("request_invalid", f"Correct the scene's prompt or parameters, then go on with {AGAIN}."),
     401: ("key_rejected", "Set FAL_KEY to a valid key of your Fal account."),
-    402: ("balance_exhausted", "Top up the Fal account's balance, then run again."),
+    402: ("balance_exhausted", f"Top up the Fal account's balance, then go on with {AGAIN}."),
     403: ("key_rejected", "Give the key access to this model, or set FAL_KEY to one that has it."),
     404: ("model_unknown", "Name a model that Fal lists, such as fal-ai/flux/schnell."),
-    413: ("request_too_large", "Shorten the scene's prompt."),
+    413: ("request_too_large", "Shorten the scene's prompt in the document and import it again."),
     422: ("request_invalid", "Correct the parameter that the model refuses."),
 }
 _OBJECTIONS: Mapping[FlaggedInput | None, tuple[str, str]] = {
@@ -79,7 +81,7 @@ def query_failure(endpoint: str, answer: Answer, secrets: tuple[str, ...]) -> Pr
         return ProviderError(
             f"Fal no longer knows the request for {endpoint}.",
             code="result_lost",
-            next_action="Ask for a new version of the scene; Fal keeps results for an hour only.",
+            next_action=f"Ask for another one with {ANOTHER}; Fal keeps results for an hour only.",
         )
     if answer.status == HTTPStatus.BAD_REQUEST and "in progress" in complaint.text.lower():
         return unreadable_answer(endpoint, "the request is still in progress", code="not_completed")
@@ -106,7 +108,7 @@ def failed_request(
     return ProviderError(
         f"Fal ended the request for {endpoint} without a picture{_because(complaint)}.",
         code=_failure_code(complaint.error_type),
-        next_action="Run again: a new attempt is made where nothing was charged.",
+        next_action=f"Try once more with {AGAIN}; what was charged is asked for with {ANOTHER}.",
         # This request is over, but another one may well find a runner.
         retryable=(complaint.error_type or "").startswith(_NEVER_RAN),
         charge=_verdict(complaint, headers),

@@ -20,7 +20,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from scene_pipeline.errors import ProviderError
+from scene_pipeline.errors import (
+    AGAIN,
+    ProviderError,
+)
 from scene_pipeline.providers.fal_transport import KeyedTransport, client_over
 from scene_pipeline.providers.wire import timeouts
 
@@ -71,7 +74,7 @@ class UploadTransport(httpx.BaseTransport):
             raise ProviderError(
                 f"Fal named {request.url.host or 'no host'} as the place for an upload.",
                 code="foreign_host",
-                next_action="Set FAL_USE_UPLOAD=false, and report this.",
+                next_action="Set FAL_USE_UPLOAD=false: Fal then fetches reference pictures itself.",
                 charge="not_charged",
             )
         request.headers.pop("Authorization", None)
@@ -184,7 +187,8 @@ def _failed(reason: str) -> ProviderError:
     return ProviderError(
         f"A reference picture could not be uploaded to Fal: {reason}.",
         code="upload_failed",
-        next_action="Run again; or set FAL_USE_UPLOAD=false where Fal can reach your store.",
+        next_action=f"Try once more with {AGAIN}, or set FAL_USE_UPLOAD=false where Fal can reach"
+        " your store.",
         retryable=True,
         charge="not_charged",
     )

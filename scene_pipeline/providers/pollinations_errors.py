@@ -16,15 +16,20 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from scene_pipeline.errors import AmbiguousSubmitError, ProviderError
+from scene_pipeline.errors import (
+    AGAIN,
+    ANOTHER,
+    AmbiguousSubmitError,
+    ProviderError,
+)
 from scene_pipeline.providers.answers import Answer, clean_text, retry_after_seconds
 
 _CONTENT_CHECK = re.compile(r"nsfw|content policy|moderation|unsafe content", re.IGNORECASE)
 _REFUSALS = {
-    400: ("request_invalid", "Correct the scene's prompt or parameters."),
+    400: ("request_invalid", f"Correct the scene's prompt or parameters, then go on with {AGAIN}."),
     404: ("model_unknown", "Name a model that Pollinations lists, such as flux."),
-    413: ("request_too_large", "Shorten the scene's prompt."),
-    414: ("request_too_large", "Shorten the scene's prompt."),
+    413: ("request_too_large", "Shorten the scene's prompt in the document and import it again."),
+    414: ("request_too_large", "Shorten the scene's prompt in the document and import it again."),
     422: ("request_invalid", "Correct the parameter that the model refuses."),
 }
 
@@ -90,7 +95,7 @@ def picture_lost(endpoint: str) -> ProviderError:
         f"The picture that Pollinations made with {endpoint} was lost before it was stored: it is"
         " given only once.",
         code="result_lost",
-        next_action="Ask for another one with --regenerate; it costs pollen again.",
+        next_action=f"Ask for another one with {ANOTHER}; it costs pollen again.",
         charge="charged",
     )
 
@@ -101,7 +106,7 @@ def _account_refusal(endpoint: str, status: int, because: str, *, has_key: bool)
         next_action = "Set POLLINATIONS_API_KEY, or name a model that is free without one."
     elif status == HTTPStatus.PAYMENT_REQUIRED:
         code = "balance_exhausted"
-        next_action = "Get more pollen for the account, then run again."
+        next_action = f"Get more pollen for the account, then go on with {AGAIN}."
     else:
         code = "key_rejected"
         next_action = "Set POLLINATIONS_API_KEY to a valid key that has access to this model."

@@ -106,11 +106,12 @@ class PriceTable:
             AttributeError,
             InvalidOperation,
         ) as error:
-            message = f"The price table {override_file} cannot be used ({type(error).__name__})."
+            message = f"The price table {override_file} cannot be used: {_reason(error)}."
             raise ConfigurationError(
                 message,
                 code="prices_invalid",
-                next_action="Give it the form of scene_pipeline/providers/prices.json.",
+                next_action="Give SCENE_PIPELINE_PRICES_FILE a file of the form of"
+                " scene_pipeline/providers/prices.json, or leave it unset.",
             ) from error
         return cls(MappingProxyType({**prices, **overrides}), frozenset(free))
 
@@ -182,3 +183,18 @@ def _parse(
                 unit_price, cast("PriceUnit", unit), read_on, layer, source
             )
     return prices
+
+
+def _reason(error: Exception) -> str:
+    """Why a table cannot be used, in words that hold nothing of the file but a model's name."""
+    match error:
+        case OSError():
+            return (error.strerror or "it cannot be read").lower()
+        case UnicodeDecodeError():
+            return "it is not UTF-8"
+        case json.JSONDecodeError():
+            return f"it is not JSON (line {error.lineno}, column {error.colno})"
+        case KeyError():
+            return f"it lacks {str(error.args[0])[:40]!r}"
+        case _:
+            return "it does not have the form of a price table"

@@ -14,7 +14,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from scene_pipeline.errors import AmbiguousSubmitError, ProviderError
+from scene_pipeline.errors import (
+    AGAIN,
+    ANOTHER,
+    AmbiguousSubmitError,
+    ProviderError,
+)
 from scene_pipeline.providers.answers import (
     MAX_RETRY_AFTER_SECONDS,
     Answer,
@@ -23,9 +28,9 @@ from scene_pipeline.providers.answers import (
 )
 
 _REFUSALS: Mapping[int, tuple[str, str]] = {
-    400: ("request_invalid", "Correct the scene's prompt or parameters."),
+    400: ("request_invalid", f"Correct the scene's prompt or parameters, then go on with {AGAIN}."),
     401: ("key_rejected", "Set REPLICATE_API_TOKEN to a valid token of your Replicate account."),
-    402: ("balance_exhausted", "Add credit to the Replicate account, then run again."),
+    402: ("balance_exhausted", f"Add credit to the Replicate account, then go on with {AGAIN}."),
     403: ("key_rejected", "Set REPLICATE_API_TOKEN to a token that has access to this model."),
     404: (
         "model_unknown",
@@ -109,7 +114,7 @@ def failed_prediction(
         return ProviderError(
             f"Replicate did not start the prediction for {endpoint} in time.",
             code="startup_timeout",
-            next_action="Run again: nothing was charged.",
+            next_action=f"Try once more with {AGAIN}; nothing was charged.",
             retryable=True,
             charge="not_charged",
         )
@@ -117,7 +122,7 @@ def failed_prediction(
         return ProviderError(
             f"The prediction for {endpoint} was cancelled before it was done.",
             code="cancelled",
-            next_action="Ask for a new version of the scene.",
+            next_action=f"Ask for another one with {ANOTHER}.",
         )
     told = prediction.get("error")
     text = clean_text(told, secrets).rstrip(".") if isinstance(told, str) else ""
@@ -127,7 +132,7 @@ def failed_prediction(
         f"Replicate ended the prediction for {endpoint} without a picture"
         f"{f': {text}' if text else ''}.",
         code="generation_failed",
-        next_action="Ask for a new version of the scene, or name another model.",
+        next_action=f"Ask for another one with {ANOTHER}, or name another model.",
     )
 
 
@@ -163,7 +168,7 @@ def result_lost(endpoint: str) -> ProviderError:
     return ProviderError(
         f"Replicate no longer has the result for {endpoint}.",
         code="result_lost",
-        next_action="Ask for a new version of the scene; Replicate keeps results for an hour only.",
+        next_action=f"Ask for another one with {ANOTHER}; results are kept for an hour only.",
     )
 
 

@@ -129,7 +129,8 @@ def _service_account(given: str | None) -> dict[str, Any] | None:
         text = given if given.lstrip().startswith("{") else _file(Path(given).expanduser())
         info = json.loads(text)
     except (OSError, ValueError) as error:
-        raise _invalid_key(f"cannot be read ({type(error).__name__})") from None
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise _invalid_key(f"cannot be read: {reason or 'it is not JSON'}".lower()) from None
     if not isinstance(info, dict) or info.get("type") != "service_account":
         raise _invalid_key("is not the key of a service account")
     return info

@@ -181,7 +181,8 @@ def foreign_object(key: str) -> StorageError:
     return StorageError(
         message,
         code="object_exists",
-        next_action="Report this: keys carry the content's digest, so it should never happen.",
+        next_action="See with `scene-pipeline reconcile` which of the two is damaged: keys carry"
+        " the content's digest.",
     )
 
 

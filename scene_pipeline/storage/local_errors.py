@@ -30,7 +30,11 @@ def explained(key: str, root: Path) -> Iterator[None]:
 def _refusal(key: str, root: Path, error: OSError) -> StorageError:
     if error.errno in _OTHER_THINGS:
         message = f"{key} cannot be stored in {root}: something else stands at that path."
-        return StorageError(message, code="key_invalid")
+        action = (
+            f"Move it away from {root}, or name another directory in SCENE_PIPELINE_STORAGE; then"
+            " see with `scene-pipeline doctor` that it serves."
+        )
+        return StorageError(message, code="key_invalid", next_action=action)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         message = f"The disk of {root} is full, so {key} was not stored."
         action = "Free some space there, or name another directory in SCENE_PIPELINE_STORAGE."

@@ -29,7 +29,11 @@ MISSING_BUCKET = Meaning(
     "does not exist",
     "Make the bucket, or correct its name in SCENE_PIPELINE_STORAGE, S3_BUCKET or GCS_BUCKET.",
 )
-FULL = Meaning("storage_full", "has no space left", "Make room there, then run again.")
+FULL = Meaning(
+    "storage_full",
+    "has no space left",
+    "Make room there, then take up again what stopped: `scene-pipeline doctor` shows it.",
+)
 BUSY = Meaning("storage_busy", "asks to slow down", is_retryable=True)
 BROKEN = Meaning("storage_unavailable", "has a fault of its own", is_retryable=True)
 DAMAGED = Meaning("storage_corrupted", "received other bytes than were sent", is_retryable=True)

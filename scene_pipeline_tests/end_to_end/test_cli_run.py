@@ -86,6 +86,13 @@ def test_the_updated_document_differs_in_the_start_frames_alone(
     assert frames == {scene_id: scene["url"] for scene_id, scene in first.scenes.items()}
     sheet = Path(first.document["contact_sheet"]).read_bytes()
     assert sheet.startswith(b"\x89PNG")
+    page = Path(first.document["storyboard_page"]).read_text()
+    assert page.startswith("<!doctype html>")
+    listed = json.loads(Path(first.document["start_frames"]).read_bytes())
+    assert {scene["scene_id"]: scene["url"] for scene in listed["scenes"]} == frames
+    assert all(scene["is_ready"] for scene in listed["scenes"])
+    for name, ending in (("storyboard_page", ".html"), ("start_frames", ".json")):
+        assert first.document[f"{name}_url"].endswith(ending)
 
 
 @pytest.mark.usefixtures("example_runs")
@@ -102,6 +109,8 @@ def test_people_are_told_what_is_used_what_came_of_it_and_what_to_do_next(
         "project $5.00, day $20.00",
         "lighthouse.frames.json",
         "lighthouse.contact-sheet.png",
+        "lighthouse.storyboard.html",
+        "lighthouse.start_frames.json",
         "12 kept",
         "scene-pipeline up",
     ):

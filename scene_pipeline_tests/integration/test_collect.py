@@ -13,8 +13,9 @@ import pytest
 
 from scene_pipeline.database import collection, objects, storyboards
 from scene_pipeline.errors import LedgerError, StorageError
+from scene_pipeline.pipeline.reporting.stored_files import store_report_file
+from scene_pipeline.pipeline.reporting.storyboard import StoryboardFacts, make_storyboard
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.reporting.storyboard import make_storyboard
 from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
 from scene_pipeline.storage.base import ObjectStore
@@ -270,34 +271,73 @@ def test_unknown_objects_are_reported_and_removed_only_when_asked(studio: Studio
     assert state_of(studio, old) == "deleted"
 
 
-def test_the_newest_contact_sheets_are_kept(studio: Studio) -> None:
+def test_the_newest_contact_sheets_and_pages_are_kept(studio: Studio) -> None:
     studio.bring(film(["A lighthouse"]))
     studio.run()
 
-    async def seven_sheets(services: Services) -> list[str]:
+    async def seven_sheets(services: Services) -> list[StoryboardFacts]:
         made = []
         for number in range(7):
             async with services.pool.connection() as conn:
                 await conn.execute(
                     "UPDATE scenes SET scene_prompt = %s", (f"Another state, {number}",)
                 )
-            made.append((await make_storyboard("film", services)).storage_path)
+            made.append(await make_storyboard("film", services))
         return made
 
-    sheets = studio.do(seven_sheets)
-    assert len(set(sheets)) == 7
+    made = studio.do(seven_sheets)
+    sheets = [one.storage_path for one in made]
+    pages = [one.page.storage_path for one in made]
+    [frames] = {one.start_frames.storage_path for one in made}
+    assert len(set(sheets)) == len(set(pages)) == 7
     young = sweep(studio)
     age(studio)
 
     report = sweep(studio, apply=True)
 
     assert young.leftovers.objects == 0
-    assert (report.old_sheets, report.leftovers.objects, report.deleted.objects) == (2, 2, 2)
+    assert (young.old_sheets, young.old_reports) == (2, 2)
+    assert (report.old_sheets, report.old_reports) == (2, 2)
+    assert (report.leftovers.objects, report.deleted.objects) == (4, 4)
     kept = {key for key in files(studio) if "/sheets/" in key}
     assert kept == set(sheets[2:])
     rows = studio.sql("SELECT storage_path FROM storyboards")
     assert {row["storage_path"] for row in rows} == kept
+    kept = {key for key in files(studio) if "/reports/" in key}
+    assert kept == {*pages[2:], frames}
+    rows = studio.sql("SELECT storage_path FROM report_files")
+    assert {row["storage_path"] for row in rows} == kept
     assert sweep(studio, apply=True).deleted.objects == 0
+    assert_invariants(studio)
+
+
+def test_reports_over_all_projects_are_kept_like_those_of_one(studio: Studio) -> None:
+    async def seven_reports(services: Services) -> list[str]:
+        rows = [
+            await store_report_file(
+                services, None, "portfolio_report_csv", name.encode(), "text/csv"
+            )
+            for name in "abcdefg"
+        ]
+        return [row.storage_path for row in rows]
+
+    kept = studio.do(seven_reports)[2:]
+    unknown = "reports/portfolio_report_csv_20200101T000000Z_0123456789abcdef.csv"
+    data = b"of another database"
+
+    async def put(services: Services) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        services.store.put(unknown, data, content_type="text/csv", sha256=digest)
+
+    studio.do(put)
+    age(studio)
+
+    report = sweep(studio, apply=True)
+
+    assert (report.old_reports, report.deleted.objects) == (2, 2)
+    assert report.unknown_keys == [unknown]
+    found = (studio.settings.home_directory / "frames" / "reports").iterdir()
+    assert {f"reports/{path.name}" for path in found} == {*kept, unknown}
     assert_invariants(studio)
 
 

@@ -8,8 +8,8 @@ import pytest
 from scene_pipeline.database.storyboards import projects_with_stale_storyboards
 from scene_pipeline.errors import DocumentError, NotFoundError, UsageError
 from scene_pipeline.pipeline.planning.regenerate import request_new_versions
-from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.reporting.storyboard import make_storyboard
+from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.requests import RequestOverrides
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 

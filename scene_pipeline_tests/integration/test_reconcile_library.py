@@ -13,6 +13,7 @@ from scene_pipeline.database.drift_library import (
 )
 from scene_pipeline.database.objects import add_reference
 from scene_pipeline.database.rows import Connection
+from scene_pipeline.pipeline.reporting.storyboard import make_storyboard
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.drift import ReconcileReport
 from scene_pipeline.pipeline.upkeep.reconcile import reconcile
@@ -61,7 +62,7 @@ def ask_for_upload(library: Library) -> str:
 
 
 def test_what_agrees_is_left_alone(library: Library) -> None:
-    """Frames, assets that share their objects, derivatives and awaited uploads."""
+    """Frames, storyboards, assets that share their objects, derivatives and awaited uploads."""
     library.studio.bring(film(["A pier"]))
     library.studio.run()
     [frame] = library.studio.sql("SELECT storage_path FROM scene_images")
@@ -69,6 +70,7 @@ def test_what_agrees_is_left_alone(library: Library) -> None:
     library.add(library.file("hero.png"))
     library.add(library.file("hero.png"), client_id="acme")
     ask_for_upload(library)
+    library.studio.do(lambda services: make_storyboard("film", services))
     before = library.objects()
 
     report = run(library, apply=True)

@@ -14,8 +14,9 @@ import pytest
 from scene_pipeline.database import objects
 from scene_pipeline.database.turns import turn
 from scene_pipeline.errors import StorageError, UsageError
-from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.reporting.stored_files import store_report_file
 from scene_pipeline.pipeline.reporting.storyboard import make_storyboard
+from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.collect import collect
 from scene_pipeline.pipeline.upkeep.reconcile import reconcile
 from scene_pipeline.pipeline.upkeep.storage_copy import GIVE_UP_AFTER, TURN, copy_storage
@@ -111,6 +112,10 @@ def tables(studio: Studio) -> dict[str, list[str]]:
             )
         ],
         "sheets": [row["url"] for row in studio.sql("SELECT storage_url AS url FROM storyboards")],
+        "reports": [
+            row["url"]
+            for row in studio.sql("SELECT storage_url AS url FROM report_files ORDER BY id")
+        ],
         "assets": [row["url"] for row in studio.sql("SELECT url FROM user_assets ORDER BY id")],
     }
 
@@ -142,13 +147,14 @@ def add_asset(studio: Studio, data: bytes = b"a bird") -> str:
 
 @pytest.fixture
 def library(studio: Studio) -> Studio:
-    """Two scenes with two versions each, a contact sheet, and a document of the library."""
+    """Two scenes with two versions each, a storyboard, a report, and a document of the library."""
     studio.bring(film(["A lighthouse", "A storm"]))
     for token in ("a", "b"):
         studio.run(mode="regenerate", token=token)
 
     async def sheet(services: Services) -> None:
         await make_storyboard("film", services)
+        await store_report_file(services, None, "portfolio_report_csv", b"a\n", "text/csv")
 
     studio.do(sheet)
     add_asset(studio)
@@ -180,7 +186,7 @@ def test_a_library_moves_to_a_bucket_and_back(library: Studio, seaweedfs: Seawee
     assert report.is_complete
     assert report.addresses == "corrected"
     assert report.sent == report.copied == report.present
-    assert report.sent.objects == report.verified == len(keys(library)) == 6
+    assert report.sent.objects == report.verified == len(keys(library)) == 9
     for key in keys(library):
         assert store.read(key) == (library.settings.home_directory / "frames" / key).read_bytes()
     moved = tables(library)
@@ -189,6 +195,7 @@ def test_a_library_moves_to_a_bucket_and_back(library: Studio, seaweedfs: Seawee
         "scene_images": 4,
         "documents": 2,
         "storyboards": 1,
+        "report_files": 3,
         "user_assets": 1,
     }
     assert library.start_frame("scene_1") == moved["versions"][1]
@@ -200,7 +207,7 @@ def test_a_library_moves_to_a_bucket_and_back(library: Studio, seaweedfs: Seawee
     back = copy(switched, library.settings, verify=True)
 
     assert back.is_complete
-    assert (back.sent.objects, back.found.objects) == (0, 6)  # the old store was left as it was
+    assert (back.sent.objects, back.found.objects) == (0, 9)  # the old store was left as it was
     assert tables(library) == before
     assert_invariants(library)
 
@@ -235,8 +242,14 @@ def test_addresses_that_readers_cannot_read_are_not_written(
     closed = copy(library, there, is_asked=True)
     open_parts("projects")
     half_open = copy(library, there, is_asked=True)
+    open_parts("projects", "assets")
+    without_reports = copy(library, there, is_asked=True)
 
-    for report, part in ((closed, "projects"), (half_open, "assets")):
+    for report, part in (
+        (closed, "projects"),
+        (half_open, "assets"),
+        (without_reports, "reports"),
+    ):
         assert not report.is_complete
         assert (report.addresses, report.failures) == ("held_back", [])
         assert report.copied == report.present
@@ -247,7 +260,7 @@ def test_addresses_that_readers_cannot_read_are_not_written(
         assert "s3:GetObject" in report.unreadable.next_action
         assert "SCENE_PIPELINE_URL_MODE=gateway" in report.unreadable.next_action
     assert tables(library) == before
-    open_parts("projects", "assets")
+    open_parts("projects", "assets", "reports")
     after = copy(library, there, is_asked=True)
     assert after.is_complete
     assert (after.sent.objects, after.moved["scene_images"]) == (0, 4)
@@ -322,7 +335,7 @@ def test_what_is_there_already_is_compared_and_not_sent_again(
     report = copy(library, there, store=wrapped(build_store(there), put_file=refuse))
 
     assert report.is_complete
-    assert report.found.objects == 6
+    assert report.found.objects == 9
 
 
 def test_pictures_that_are_made_while_it_runs_come_along(library: Studio, tmp_path: Path) -> None:
@@ -343,7 +356,7 @@ def test_pictures_that_are_made_while_it_runs_come_along(library: Studio, tmp_pa
     assert report.is_complete
     assert len(tables(library)["versions"]) == 5
     assert all(url.startswith("https://frames.example.org/") for url in tables(library)["versions"])
-    assert report.copied.objects == len(keys(library)) == 7
+    assert report.copied.objects == len(keys(library)) == 10
     assert_invariants(library)
 
 
@@ -429,7 +442,7 @@ def test_the_same_store_behind_another_address_is_corrected_and_not_copied(
     report = copy(library, behind_cdn, store=store)
 
     assert report.is_complete
-    assert (report.sent.objects, report.copied.objects) == (0, 6)
+    assert (report.sent.objects, report.copied.objects) == (0, 9)
     assert all(
         url.startswith("https://cdn.example.org/")
         for urls in tables(library).values()
@@ -463,7 +476,7 @@ def test_addresses_of_our_own_server_wait_until_it_shows_the_new_store(
     report = copy(library, there, is_switched=False)
 
     assert report.is_complete
-    assert (report.addresses, report.waiting_addresses) == ("wait_for_switch", 6)
+    assert (report.addresses, report.waiting_addresses) == ("wait_for_switch", 9)
     assert tables(library) == before
     after = copy(on(library, there), there, is_switched=False)
     assert (after.addresses, after.moved["scene_images"]) == ("corrected", 4)
@@ -493,7 +506,7 @@ def test_a_target_that_refuses_half_way_holds_addresses_back_and_is_gone_on_with
     assert tables(library) == before
     rest = copy(library, there)
     assert rest.is_complete
-    assert (rest.sent.objects, rest.found.objects) == (3, 0)
+    assert (rest.sent.objects, rest.found.objects) == (6, 0)
 
 
 def test_a_target_that_is_down_is_not_asked_for_everything(studio: Studio, tmp_path: Path) -> None:
@@ -552,7 +565,7 @@ def test_wrong_bytes_in_the_source_are_named_and_the_rest_goes_on(
         (lost, "source", "object_missing"),
     }
     assert not report.is_complete
-    assert (report.addresses, report.copied.objects) == ("corrected", 4)
+    assert (report.addresses, report.copied.objects) == ("corrected", 7)
     urls = tables(library)["versions"]
     assert sum(url.startswith("https://frames.example.org/") for url in urls) == len(others)
     assert list((tmp_path / "home" / "copying").iterdir()) == []
@@ -572,7 +585,7 @@ def test_reading_back_finds_what_was_lost_or_damaged_in_the_target(
     assert [(one.key, one.failure.code) for one in report.failures] == [(damaged, "copy_damaged")]
     assert (tmp_path / "elsewhere" / lost).is_file()
     assert report.sent.objects == 1
-    assert report.verified == 5
+    assert report.verified == 8
     (tmp_path / "elsewhere" / damaged).unlink()
     assert copy(library, there, verify=True).is_complete
 
@@ -596,7 +609,7 @@ def test_what_is_collected_meanwhile_is_no_failure(library: Studio, tmp_path: Pa
 
     assert report.is_complete
     assert report.copied == report.present
-    assert report.copied.objects == 5
+    assert report.copied.objects == 8
 
 
 def test_between_copy_and_switch_nothing_is_lost(library: Studio, tmp_path: Path) -> None:
@@ -651,7 +664,7 @@ def test_a_bucket_is_copied_into_the_database_and_its_addresses_wait(
     after = copy(on(library, inside), inside, is_switched=False)
 
     assert report.is_complete
-    assert (report.verified, report.addresses) == (6, "wait_for_switch")
+    assert (report.verified, report.addresses) == (9, "wait_for_switch")
     assert library.sql("SELECT key FROM asset_blobs ORDER BY key") == [
         {"key": key} for key in keys(library)
     ]

@@ -1,15 +1,11 @@
-"""Which variables reach the store that a library is brought to, and how a copy is told."""
+"""Which variables reach the store that a library is brought to."""
 
 from pathlib import Path
 
 import pytest
 
-from scene_pipeline.cli.copy_progress import LINE_SECONDS, CopyDisplay
 from scene_pipeline.cli.storage_target import MAX_FILE_BYTES, target_settings
-from scene_pipeline.cli.terminal import Terminal
-from scene_pipeline.database.collection import Amount
 from scene_pipeline.errors import ConfigurationError, UsageError
-from scene_pipeline.pipeline.upkeep.storage_copy_report import CopyProgress
 from scene_pipeline.storage.registry import store_identity
 
 
@@ -67,34 +63,3 @@ def test_a_value_that_cannot_be_used_is_named_by_its_variable(tmp_path: Path) ->
 
     with pytest.raises(ConfigurationError, match="SCENE_PIPELINE_URL_MODE"):
         target_settings("s3://new", file)
-
-
-def test_where_nobody_watches_a_line_is_written_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-
-    with CopyDisplay(Terminal()) as display:
-        for number in range(1, 101):
-            now[0] += LINE_SECONDS / 40
-            display(CopyProgress("copying", Amount(number, number * 1000), Amount(100, 100_000), 1))
-
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        "Copied 40 of 100 objects, 40,000 of 100,000 bytes, 1 failure",
-        "Copied 80 of 100 objects, 80,000 of 100,000 bytes, 1 failure",
-    ]
-
-
-def test_with_json_nothing_is_written_beside_the_document(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-
-    with CopyDisplay(Terminal(is_json=True)) as display:
-        now[0] += 2 * LINE_SECONDS
-        display(CopyProgress("verifying", Amount(), Amount(), 0))
-
-    assert capsys.readouterr().out == ""

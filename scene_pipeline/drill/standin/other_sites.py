@@ -141,6 +141,8 @@ class MediaSite:
     def __init__(self, jobs: Jobs, faults: Faults) -> None:
         self._jobs = jobs
         self._faults = faults
+        self.draw = draw_picture
+        """What makes its pictures of prompt, seed, size and media type."""
         self.uploaded: dict[str, bytes] = {}
         """Bytes that were put here, by path."""
         self.keyed_requests = 0
@@ -167,7 +169,7 @@ class MediaSite:
             data = draw_black(job.size, job.media_type)
         else:
             seed = job.seed + int(number or 0)
-            data = draw_picture(job.prompt, seed, job.size, job.media_type)
+            data = self.draw(job.prompt, seed, job.size, job.media_type)
         self._answer(exchange, job, data)
 
     def _answer(self, exchange: Exchange, job: Job, data: bytes) -> None:

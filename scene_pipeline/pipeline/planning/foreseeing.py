@@ -10,6 +10,7 @@ Belongs here: the foresight. Does not belong here: planning a fallback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from scene_pipeline.errors import named
 from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.pipeline.planning.failures import failure_words
 from scene_pipeline.pipeline.planning.fallbacks import unfit, unusable_provider
@@ -71,6 +72,9 @@ class PictureForesight:
             words += f" Fallback {takeover.number} of {takeover.of} is asked: {takeover.fallback}."
             words += f" {blocked.message}" if blocked is not None else ""
         told = replace(decision, reason=words if blocked is None else f"blocked: {words}")
+        if blocked is not None:
+            action = named(blocked.next_action, scene.ref.project_key, scene.ref.scene_id)
+            blocked = replace(blocked, next_action=action)
         return replace(scene, decision=told, blocked=blocked, takeover=takeover)
 
     def _takeover(self, scene_id: str, request: ResolvedRequest) -> Takeover | None:

@@ -9,7 +9,10 @@ from dataclasses import replace
 from scene_pipeline.database import generations, intentions, ledger, promotion, requests
 from scene_pipeline.database.rows import Connection, Generation, VersionRow
 from scene_pipeline.database.versions import current_version, version_of_generation
-from scene_pipeline.errors import LedgerError
+from scene_pipeline.errors import (
+    ANOTHER,
+    LedgerError,
+)
 from scene_pipeline.pipeline.facts import frame_facts
 from scene_pipeline.pipeline.orders import Failure, FrameOrder
 from scene_pipeline.pipeline.planning.chains import begin_again, cost_nothing, last_rung
@@ -56,7 +59,7 @@ async def go_on_with(
         failure = Failure(
             code=known.error_code or "failed",
             message=known.error_message or "The last attempt failed.",
-            next_action=known.error_next_action or "Ask for another picture with --regenerate.",
+            next_action=known.error_next_action or f"Ask for another picture with {ANOTHER}.",
         )
         return replace(work, action="failed", failure=failure)
     return await _reuse(conn, order, scene, work, known, version)

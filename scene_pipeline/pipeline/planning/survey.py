@@ -14,6 +14,7 @@ from scene_pipeline.database.projects import (
     load_document,
     retired_scenes,
     scene_states,
+    unknown_scene,
 )
 from scene_pipeline.database.reuse import ReusableVersion
 from scene_pipeline.database.rows import (
@@ -23,7 +24,7 @@ from scene_pipeline.database.rows import (
     VersionRow,
 )
 from scene_pipeline.database.versions import current_versions, urls_among
-from scene_pipeline.errors import NotFoundError, UsageError
+from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.orders import Failure, Mode, SceneRef
 from scene_pipeline.pipeline.planning.foreseeing import PictureForesight, Takeover
@@ -172,7 +173,7 @@ async def survey_project(
                 request = _settle(document, scene, defaults, effective)
             except UsageError as error:
                 _settle(document, scene, defaults, overrides)  # the order's own are refused
-                problem = failure_of(error)
+                problem = failure_of(error, SceneRef(project_key, state.scene_id))
         estimate = (
             prices.estimate(
                 request.provider,
@@ -289,6 +290,5 @@ def _selected(
     by_id = {state.scene_id: state for state in states}
     unknown = [scene_id for scene_id in scene_ids if scene_id not in by_id]
     if unknown:
-        message = f"Project {project_key!r} has no scene {unknown[0]!r}."
-        raise NotFoundError(message, code="scene_unknown")
+        raise unknown_scene(project_key, unknown[0])
     return [by_id[scene_id] for scene_id in dict.fromkeys(scene_ids)]

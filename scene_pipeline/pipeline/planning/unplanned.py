@@ -10,6 +10,7 @@ from uuid import UUID
 from scene_pipeline.database import generations, intentions, requests
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.database.versions import current_version
+from scene_pipeline.errors import AGAIN, ANOTHER, named
 from scene_pipeline.pipeline.facts import frame_facts
 from scene_pipeline.pipeline.orders import Failure, SceneRef
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
@@ -90,7 +91,9 @@ def known_failure(scene: SurveyedScene) -> Failure | None:
             code=state.error_code or "failed",
             message=state.error_message or "The last attempt failed.",
             next_action=state.error_next_action
-            or f"Ask for another picture: --regenerate --scene {state.scene_id}.",
+            or named(
+                f"Ask for another picture with {ANOTHER}.", scene.ref.project_key, state.scene_id
+            ),
         )
     return None
 
@@ -110,6 +113,10 @@ async def as_it_is(conn: Connection, work: SceneWork) -> SceneWork:
     failure = Failure(
         code="finished_elsewhere",
         message=f"Another run has just given scene {work.ref.scene_id} up.",
-        next_action="Run again; `scene-pipeline status` shows what came of it.",
+        next_action=named(
+            f"See what came of it with `scene-pipeline status PROJECT`, then go on with {AGAIN}.",
+            work.ref.project_key,
+            work.ref.scene_id,
+        ),
     )
     return replace(work, action="failed", reason=reason, failure=failure)

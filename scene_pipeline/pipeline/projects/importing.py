@@ -86,7 +86,7 @@ async def import_document(
                 raise UsageError(
                     f"Another program is importing project {key!r} at this moment.",
                     code="import_conflict",
-                    next_action="Try again.",
+                    next_action="Import it again in a moment.",
                 )
             project, is_changed = inserted, True
         else:

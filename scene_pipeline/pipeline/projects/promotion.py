@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from scene_pipeline.database import promotion
 from scene_pipeline.database.events import append_event
 from scene_pipeline.database.project_settings import hold_project
-from scene_pipeline.database.projects import get_project, load_document
+from scene_pipeline.database.projects import get_project, load_document, unknown_scene
 from scene_pipeline.database.promotion import Seat
 from scene_pipeline.database.publishing import Publication, publish
 from scene_pipeline.database.rows import Connection, ProjectRow, VersionRow
 from scene_pipeline.database.versions import list_versions
-from scene_pipeline.errors import NotFoundError, UsageError
+from scene_pipeline.errors import ANOTHER, NotFoundError, UsageError, named
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.scenes.document import read_document
 from scene_pipeline.settings import Settings
@@ -84,20 +84,20 @@ async def promote(
         versions = {row.version: row for row in await list_versions(conn, project.id, scene_id)}
         chosen = versions.get(version)
         if seat is None or (chosen is None and seat.is_retired):
-            raise _unknown_scene(project_key, scene_id)
+            raise unknown_scene(project_key, scene_id)
         if chosen is None:
             message = f"Scene {scene_id} has no version {version}."
             raise NotFoundError(
                 message,
                 code="version_unknown",
-                next_action=f"`scene-pipeline versions {project_key} {scene_id}` lists them.",
+                next_action=f"See them with `scene-pipeline versions {project_key} {scene_id}`.",
             )
         if expected_current is not None and seat.version != expected_current:
-            raise _conflict(scene_id, expected_current, seat.version)
+            raise _conflict(project_key, scene_id, expected_current, seat.version)
         is_changed = seat.version != version
         _check_scene(seat, project_key, scene_id, is_changed=is_changed)
         if is_changed:
-            await _check_version(conn, chosen)
+            await _check_version(conn, project_key, chosen)
             await promotion.promote_version(conn, project.id, scene_id, version)
             seat_now = await promotion.take_seat(conn, project.id, scene_id)
         else:
@@ -171,7 +171,7 @@ async def set_scene_locks(
         wanted = list(locks) if scene_ids is None else list(dict.fromkeys(scene_ids))
         for scene_id in wanted:
             if scene_id not in locks:
-                raise _unknown_scene(project_key, scene_id)
+                raise unknown_scene(project_key, scene_id)
         changed = await promotion.set_locked(conn, project.id, wanted, is_locked=is_locked)
         for scene_id in wanted:
             if scene_id in changed:
@@ -225,9 +225,14 @@ def _check_scene(seat: Seat, project_key: str, scene_id: str, *, is_changed: boo
         )
 
 
-async def _check_version(conn: Connection, chosen: VersionRow) -> None:
+async def _check_version(conn: Connection, project_key: str, chosen: VersionRow) -> None:
     name = f"Version {chosen.version} of scene {chosen.scene_id}"
-    next_action = "Choose another version, or ask for a new picture."
+    next_action = named(
+        "Choose another one (`scene-pipeline versions PROJECT SCENE`), or ask for a new picture"
+        f" with {ANOTHER}.",
+        project_key,
+        chosen.scene_id,
+    )
     if chosen.rejection is not None:
         raise UsageError(
             f"{name} was rejected: {chosen.rejection}",
@@ -262,15 +267,12 @@ async def _correct_document(conn: Connection, project: ProjectRow, chosen: Versi
     return verdict == "written"
 
 
-def _unknown_scene(project_key: str, scene_id: str) -> NotFoundError:
-    message = f"Project {project_key!r} has no scene {scene_id!r}."
-    return NotFoundError(message, code="scene_unknown")
-
-
-def _conflict(scene_id: str, expected: int, current: int | None) -> UsageError:
+def _conflict(project_key: str, scene_id: str, expected: int, current: int | None) -> UsageError:
     now = "none is" if current is None else f"version {current} is"
     return UsageError(
         f"Version {expected} of scene {scene_id} is not current any more: {now}.",
         code="version_conflict",
-        next_action="Look at the versions again, then decide.",
+        next_action="Look at the versions again"
+        f" (`scene-pipeline versions {project_key} {scene_id}`),"
+        " then decide.",
     )

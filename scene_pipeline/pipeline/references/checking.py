@@ -9,7 +9,10 @@ from typing import Final
 
 from scene_pipeline.database import references
 from scene_pipeline.database.rows import Connection, Generation
-from scene_pipeline.errors import BlockedError
+from scene_pipeline.errors import (
+    AGAIN,
+    BlockedError,
+)
 from scene_pipeline.media.reduction import MAX_SIDE_PIXELS
 from scene_pipeline.pipeline.keeping.references import REDUCED_CONTENT_TYPE, SettledPicture
 from scene_pipeline.pipeline.projects.pictures import NAME_ANOTHER
@@ -127,7 +130,7 @@ async def settled_pictures(
             raise BlockedError(
                 f"Reference {shown_name(name)} was not looked at yet; nothing was paid.",
                 code="reference_unreachable",
-                next_action="Run again: every run looks at the pictures that are named first.",
+                next_action=f"Run {AGAIN}: every run looks at the pictures that are named first.",
                 retryable=True,
             )
     await refuse_changed(conn, generation)
@@ -150,7 +153,7 @@ async def refuse_changed(conn: Connection, generation: Generation) -> None:
             raise BlockedError(
                 f"Reference {shown_name(name)} changed meanwhile; nothing was paid.",
                 code=REFERENCE_CHANGED,
-                next_action="Run again to make a frame with the picture of today.",
+                next_action=f"Make a frame with the picture of today with {AGAIN}.",
                 retryable=True,
             )
 

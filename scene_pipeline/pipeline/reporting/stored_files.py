@@ -17,11 +17,12 @@ from scene_pipeline.database.report_files import (
 )
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import report_storage_key
+from scene_pipeline.storage.keys import content_type_of
 
 _EXTENSIONS: dict[str, str] = {
-    "text/html; charset=utf-8": "html",
+    "text/html": "html",
     "application/json": "json",
-    "text/csv; charset=utf-8": "csv",
+    "text/csv": "csv",
     "application/vnd.apache.parquet": "parquet",
     "image/png": "png",
 }
@@ -43,7 +44,7 @@ async def store_report_file(
         project_id: The project it is about; None for all.
         kind: What it is.
         data: Its bytes; deterministic ones are stored once, however often they are made.
-        content_type: One of the media types of `_EXTENSIONS`.
+        content_type: One of the media types of `_EXTENSIONS`; what follows a semicolon is not kept.
         run_id: The run that made it.
 
     Raises:
@@ -55,9 +56,9 @@ async def store_report_file(
         latest = await latest_report_file(conn, project_id, kind)
         if latest is not None and latest.sha256 == digest:
             return latest
-        key = report_storage_key(
-            project_id, kind, datetime.now(UTC), digest, _EXTENSIONS[content_type]
-        )
+        extension = _EXTENSIONS[content_type.partition(";")[0]]
+        key = report_storage_key(project_id, kind, datetime.now(UTC), digest, extension)
+        content_type = content_type_of(key)
         await objects.register_intent(
             conn, key, sha256=digest, size_bytes=len(data), content_type=content_type
         )

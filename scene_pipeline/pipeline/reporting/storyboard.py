@@ -1,26 +1,60 @@
-"""The contact sheet of a project: drawn from its frames' thumbnails, stored like any frame."""
+"""The storyboard of a project: contact sheet, page and list of frames, stored like any frame.
 
-from collections import Counter
-from collections.abc import Mapping
+Belongs here: drawing and storing them together. Does not belong here: what they show
+(`pipeline.reporting.scene_pages`).
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
+from typing import Any
 
-from scene_pipeline.database import objects, projects, storyboards
-from scene_pipeline.database.rows import SceneState
-from scene_pipeline.database.versions import current_versions
+from scene_pipeline.database import objects, storyboards
+from scene_pipeline.database.report_files import ReportFileRow
+from scene_pipeline.errors import ImageError
+from scene_pipeline.media.images import ContactSheet
 from scene_pipeline.media.sheet_cells import SheetCell
+from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.reporting import page, start_frames
+from scene_pipeline.pipeline.reporting.scene_pages import (
+    ShownProject,
+    ShownScene,
+    gather,
+    page_of,
+)
+from scene_pipeline.pipeline.reporting.stored_files import store_report_file
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import sheet_storage_key
 
 CONTENT_TYPE = "image/png"
+PICTURE_BYTES = 8 * 1000 * 1000
+"""All pictures of a page together, as they are before base64 makes a third more of them."""
+_SMALLEST_PICTURE = 1000
+"""Bytes of a JPEG on which something can be recognised."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneLine:
+    """One scene in a few words."""
+
+    scene_id: str
+    state: str
+    is_ready: bool
+    version: int | None
+    why: str
+    next_action: str
+    cost_usd: Decimal
+    url: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class StoryboardFacts:
-    """A contact sheet that was stored."""
+    """A storyboard that was stored."""
 
     url: str
+    """Of the contact sheet."""
     storage_path: str
     png_sha256: str
     size_bytes: int
@@ -28,40 +62,91 @@ class StoryboardFacts:
     """Pixels."""
     height: int
     """Pixels."""
-    scene_count: int
+    page: ReportFileRow
+    start_frames: ReportFileRow
+    start_frames_document: Mapping[str, Any] = field(repr=False)
+    scenes: Sequence[SceneLine]
+    """In the document's order."""
     counts: Mapping[str, int]
     """How many scenes are in which state."""
+    cost_usd: Decimal
+    """Spent on the project so far, scenes that are gone included."""
     preview: bytes = field(repr=False)
     """JPEG of at most 40,000 bytes."""
+
+    @property
+    def scene_count(self) -> int:
+        """Scenes of the document."""
+        return len(self.scenes)
+
+    @property
+    def not_ready(self) -> int:
+        """Scenes whose frame is not to go to video."""
+        return sum(not line.is_ready for line in self.scenes)
+
+    @property
+    def digest(self) -> str:
+        """Another one where any of the three files is another."""
+        digests = (self.png_sha256, self.page.sha256, self.start_frames.sha256)
+        return sha256("\n".join(digests).encode()).hexdigest()
 
 
 async def make_storyboard(
     project_key: str, services: Services, *, run_id: str | None = None
 ) -> StoryboardFacts:
-    """Draw, store and record the contact sheet of a project as it stands.
+    """Draw, store and record the contact sheet, page and list of frames of a project as it stands.
 
     Raises:
         NotFoundError: There is no such project.
+        UsageError: A setting names something that does not exist.
         ImageError: It could not be drawn.
         StorageError: It could not be stored.
     """
-    async with services.pool.connection() as conn:
-        project = await projects.get_project(conn, project_key)
-        states = await projects.scene_states(conn, project.id)
-        versions = await current_versions(conn, project.id)
-        fingerprint = await storyboards.fingerprint_of(conn, project.id)
-        stored = await projects.load_document(conn, project.id)
-    title = _title(stored.master_json, project_key)
-    counts: Counter[str] = Counter(state.state for state in states)
-    thumbnails = {scene_id: version.thumbnail for scene_id, version in versions.items()}
+    shown = await gather(services, project_key)
     sheet = await services.call(
         services.workers.contact_sheet,
-        title,
-        f"{project_key}, {len(states)} scenes",
-        [_cell(state, thumbnails.get(state.scene_id)) for state in states],
+        shown.title,
+        f"{project_key}, {len(shown.scenes)} scenes",
+        [_cell(scene) for scene in shown.scenes],
     )
+    pictures = await _pictures(services, shown)
+    html = await services.call(page.render_page, page_of(shown, pictures))
+    frames = start_frames.start_frames_of(shown)
+    stored_page = await store_report_file(
+        services, shown.project.id, "storyboard_page", html, page.CONTENT_TYPE, run_id=run_id
+    )
+    stored_frames = await store_report_file(
+        services,
+        shown.project.id,
+        "start_frames",
+        start_frames.start_frames_bytes(frames),
+        start_frames.CONTENT_TYPE,
+        run_id=run_id,
+    )
+    # Last: its row says that the project's storyboard is made.
+    row = await _store_sheet(services, shown, sheet, run_id)
+    return StoryboardFacts(
+        url=row.storage_url,
+        storage_path=row.storage_path,
+        png_sha256=row.sha256,
+        size_bytes=row.file_size,
+        width=row.width,
+        height=row.height,
+        page=stored_page,
+        start_frames=stored_frames,
+        start_frames_document=frames,
+        scenes=[_line(scene) for scene in shown.scenes],
+        counts=dict(shown.counts),
+        cost_usd=usd(shown.costs.total_micros),
+        preview=sheet.preview,
+    )
+
+
+async def _store_sheet(
+    services: Services, shown: ShownProject, sheet: ContactSheet, run_id: str | None
+) -> storyboards.StoryboardRow:
     digest = sha256(sheet.png).hexdigest()
-    key = sheet_storage_key(project.id, datetime.now(UTC), digest, "png")
+    key = sheet_storage_key(shown.project.id, datetime.now(UTC), digest, "png")
     async with services.pool.connection() as conn:
         await objects.register_intent(
             conn, key, sha256=digest, size_bytes=len(sheet.png), content_type=CONTENT_TYPE
@@ -69,47 +154,71 @@ async def make_storyboard(
     await services.call(
         services.store.put, key, sheet.png, content_type=CONTENT_TYPE, sha256=digest
     )
-    url = services.store.url(key)
     width, height = sheet.size
-    async with services.pool.connection() as conn:
-        await storyboards.record_storyboard(
-            conn,
-            storyboards.StoryboardRow(
-                project_id=project.id,
-                fingerprint=fingerprint,
-                storage_path=key,
-                storage_url=url,
-                sha256=digest,
-                file_size=len(sheet.png),
-                width=width,
-                height=height,
-                run_id=run_id,
-            ),
-        )
-    return StoryboardFacts(
-        url=url,
+    row = storyboards.StoryboardRow(
+        project_id=shown.project.id,
+        fingerprint=shown.fingerprint,
         storage_path=key,
-        png_sha256=digest,
-        size_bytes=len(sheet.png),
+        storage_url=services.store.url(key),
+        sha256=digest,
+        file_size=len(sheet.png),
         width=width,
         height=height,
-        scene_count=len(states),
-        counts=dict(counts),
-        preview=sheet.preview,
+        run_id=run_id,
+    )
+    async with services.pool.connection() as conn:
+        await storyboards.record_storyboard(conn, row)
+    return row
+
+
+async def _pictures(services: Services, shown: ShownProject) -> dict[str, bytes]:
+    """Pictures of the current versions, small enough to stand in a page together.
+
+    A picture that cannot be made so small is left out; the page says so.
+    """
+    thumbnails = {
+        scene.state.scene_id: scene.current.thumbnail
+        for scene in shown.scenes
+        if scene.current is not None and scene.current.thumbnail is not None
+    }
+    if sum(map(len, thumbnails.values())) <= PICTURE_BYTES:
+        return thumbnails
+    share = max(PICTURE_BYTES // len(thumbnails), _SMALLEST_PICTURE)
+    reduced: dict[str, bytes] = {}
+    left = PICTURE_BYTES
+    for scene_id, thumbnail in thumbnails.items():
+        small = thumbnail
+        if len(thumbnail) > share:
+            try:
+                small = await services.call(services.workers.reduce, thumbnail, max_bytes=share)
+            except ImageError:
+                continue
+        if len(small) <= left:
+            reduced[scene_id] = small
+            left -= len(small)
+    return reduced
+
+
+def _line(scene: ShownScene) -> SceneLine:
+    state = scene.state
+    return SceneLine(
+        scene_id=state.scene_id,
+        state=state.state,
+        is_ready=scene.is_ready,
+        version=state.version,
+        why=scene.why,
+        next_action=scene.next_action,
+        cost_usd=usd(state.cost_micros),
+        url=state.storage_url,
     )
 
 
-def _title(document: Mapping[str, object], project_key: str) -> str:
-    described = document.get("project")
-    title = described.get("title") if isinstance(described, Mapping) else None
-    return title if isinstance(title, str) and title.strip() else project_key
-
-
-def _cell(state: SceneState, thumbnail: bytes | None) -> SheetCell:
+def _cell(scene: ShownScene) -> SheetCell:
+    state, current = scene.state, scene.current
     return SheetCell(
         scene_id=state.scene_id,
         state=state.state,
         caption=state.scene_prompt or state.problem_message or "",
-        thumbnail=thumbnail,
+        thumbnail=None if current is None else current.thumbnail,
         version=state.version,
     )

@@ -4,10 +4,11 @@ Before it, retention gives up old versions (`pipeline.upkeep.retain`); their obj
 once they have been needed by nothing for the period of grace.
 
 Kinds of garbage. Leftovers have a row: uploads that never ended, pictures nobody recorded, contact
-sheets beyond the newest few. Late arrivals have a row too: bytes that were put by an upload that
-slept through its own collection. Unknown objects have no row; another database may own them, so
-they are only reported unless asked for. Uploads from outside that no import waits for are counted
-(the sweep of imports removes them). Where a store keeps parts of uploads that died, they go too.
+sheets and reports beyond the newest few. Late arrivals have a row too: bytes that were put by an
+upload that slept through its own collection. Unknown objects have no row; another database may own
+them, so they are only reported unless asked for. Uploads from outside that no import waits for are
+counted (the sweep of imports removes them). Where a store keeps parts of uploads that died, they go
+too.
 
 Two phases. An object is marked (compare-and-set, committed), then its bytes are removed, then its
 row says so. A crash between the two is finished by the next call. Keys are never used again.
@@ -16,9 +17,10 @@ row says so. A crash between the two is finished by the next call. Keys are neve
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import get_args
 
 from scene_pipeline.database import collection
-from scene_pipeline.database.collection import Amount, Leftover
+from scene_pipeline.database.collection import Amount, Leftover, RenewedTable
 from scene_pipeline.errors import StorageError
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.collect_report import CollectReport
@@ -30,7 +32,7 @@ from scene_pipeline.pipeline.upkeep.collect_store import (
 from scene_pipeline.pipeline.upkeep.retain import retain
 
 SHEETS_KEPT = 5
-"""Contact sheets that each project keeps, newest first."""
+"""Contact sheets that each project keeps, and files of each kind of report, newest first."""
 MAX_OBJECTS = 10_000
 """Objects that one call removes at most; the next call goes on."""
 _BATCH = 200
@@ -72,14 +74,17 @@ async def collect_registered(
 ) -> None:
     """Phase one for objects that have a row: count them, and mark them where that is asked for."""
     async with services.pool.connection() as conn:
-        report.old_sheets = (await collection.count_old_sheets(conn, SHEETS_KEPT)).objects
+        sheets = await collection.count_outdated(conn, "storyboards", SHEETS_KEPT)
+        reports = await collection.count_outdated(conn, "report_files", SHEETS_KEPT)
+        report.old_sheets, report.old_reports = sheets.objects, reports.objects
         due, report.unfinished = await collection.count_leftovers(conn, grace)
     if not report.is_applied:
         report.leftovers = due
         return
-    async with services.pool.connection() as conn:
-        released = await collection.release_old_sheets(conn, SHEETS_KEPT, limit)
-    report.is_complete = report.is_complete and released < limit
+    for table in get_args(RenewedTable):
+        async with services.pool.connection() as conn:
+            released = await collection.release_outdated(conn, table, SHEETS_KEPT, limit)
+        report.is_complete = report.is_complete and released < limit
     while (left := limit - report.leftovers.objects) > 0:
         async with services.pool.connection() as conn:
             marked = await collection.mark_leftovers(conn, grace, min(_BATCH, left))

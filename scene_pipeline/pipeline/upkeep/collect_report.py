@@ -27,6 +27,8 @@ class CollectReport:
     """What retention gave up, or would; those objects are collected after the grace."""
     old_sheets: int = 0
     """Contact sheets beyond the newest of their project."""
+    old_reports: int = 0
+    """Files of reports beyond the newest of their project and kind."""
     unknown: Amount = field(default_factory=Amount)
     """Objects older than the grace period that no row knows."""
     undated: Amount = field(default_factory=Amount)

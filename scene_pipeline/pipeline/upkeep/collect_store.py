@@ -16,6 +16,7 @@ from scene_pipeline.pipeline.upkeep.collect_report import MAX_EXAMPLES, CollectR
 from scene_pipeline.scenes.identity import (
     ASSETS_PREFIX,
     PROJECTS_PREFIX,
+    REPORTS_PREFIX,
     UPLOADS_PREFIX,
     is_storage_key,
     storage_key_time,
@@ -23,7 +24,7 @@ from scene_pipeline.scenes.identity import (
 from scene_pipeline.storage.base import KeepsUnfinishedUploads, StoredObject
 
 _LISTED = 500
-_PREFIXES = (f"{PROJECTS_PREFIX}/", f"{ASSETS_PREFIX}/")
+_PREFIXES = (f"{PROJECTS_PREFIX}/", f"{ASSETS_PREFIX}/", f"{REPORTS_PREFIX}/")
 """Where everything lies that the register of stored objects knows."""
 _UNSUPPORTED = "storage_unsupported"
 

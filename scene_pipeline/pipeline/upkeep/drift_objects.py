@@ -5,7 +5,14 @@ import asyncio
 from scene_pipeline.database import drift
 from scene_pipeline.database.drift import VersionPlace
 from scene_pipeline.database.generations import get_generation
-from scene_pipeline.errors import FetchError, ImageError, SceneError, StorageError
+from scene_pipeline.errors import (
+    ANOTHER,
+    FetchError,
+    ImageError,
+    SceneError,
+    StorageError,
+    named,
+)
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.keeping.retrieve import find_again, picture_of
 from scene_pipeline.pipeline.keeping.uploads import upload
@@ -37,8 +44,7 @@ async def check_object_rows(check: ProjectCheck) -> None:
                 subject,
                 "told",
                 message,
-                f"The collector has it: ask for another picture, --regenerate --scene"
-                f" {state.scene_id}.",
+                _another(check, state.scene_id),
             )
             continue
         found = await look(check, state.key)
@@ -100,7 +106,7 @@ async def _check_object(check: ProjectCheck, place: VersionPlace) -> None:
             "told",
             f"The object of version {place.version} of scene {place.scene_id} has other bytes than"
             " were stored.",
-            f"Ask for another picture: --regenerate --scene {place.scene_id}.",
+            _another(check, place.scene_id),
         )
 
 
@@ -111,7 +117,10 @@ async def _gone(check: ProjectCheck, place: VersionPlace) -> None:
     )
     if not check.apply:
         check.find(
-            subject, "found", f"{message}.", "`scene-pipeline reconcile --apply` tries to get it."
+            subject,
+            "found",
+            f"{message}.",
+            "Try to get it again with `scene-pipeline reconcile --apply`.",
         )
         return
     if not await check.locks.try_acquire(place.generation_id):
@@ -154,3 +163,7 @@ async def _bring_back(check: ProjectCheck, place: VersionPlace) -> None:
         sleep=services.sleep,
     )
     await upload(services, key, image, check.transfers)
+
+
+def _another(check: ProjectCheck, scene_id: str) -> str:
+    return named(f"Ask for another picture with {ANOTHER}.", check.project.key, scene_id)

@@ -19,7 +19,7 @@ from scene_pipeline.database.projects import get_project
 from scene_pipeline.errors import LedgerError
 from scene_pipeline.pipeline.facts import database_failure, failure_of
 from scene_pipeline.pipeline.keeping.healer import HealedVersion, Healer, HealStatus, told
-from scene_pipeline.pipeline.orders import Failure
+from scene_pipeline.pipeline.orders import Failure, SceneRef
 from scene_pipeline.pipeline.services import Services
 
 
@@ -108,10 +108,11 @@ async def _heal_all(
 
 
 async def _heal_one(healer: Healer, version: ExternalVersion) -> HealedVersion:
+    ref = SceneRef(version.project_key, version.scene_id)
     try:
         healed = await healer.heal(version.generation_id)
     except psycopg.Error as error:
-        return told(version, "external", failure=failure_of(database_failure(error)))
+        return told(version, "external", failure=failure_of(database_failure(error), ref))
     except LedgerError as error:
-        return told(version, "external", failure=failure_of(error))
+        return told(version, "external", failure=failure_of(error, ref))
     return healed or told(version, "already")

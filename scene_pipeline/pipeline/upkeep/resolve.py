@@ -10,9 +10,14 @@ from datetime import datetime
 from scene_pipeline.database import ambiguity, generations
 from scene_pipeline.database.ambiguity import Verdict
 from scene_pipeline.database.locks import GenerationLocks
-from scene_pipeline.database.projects import get_project, scene_states
+from scene_pipeline.database.projects import get_project, scene_states, unknown_scene
 from scene_pipeline.database.rows import Connection, Generation
-from scene_pipeline.errors import LedgerError, NotFoundError, ProviderError, UsageError
+from scene_pipeline.errors import (
+    ANOTHER,
+    LedgerError,
+    ProviderError,
+    UsageError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +65,15 @@ async def resolve_lost_request(
     if generation is None or generation.state != "submitting":
         known = {state.scene_id for state in await scene_states(conn, project.id)}
         if generation is None and scene_id not in known:
-            message = f"Project {project_key!r} has no scene {scene_id!r}."
-            raise NotFoundError(message, code="scene_unknown")
+            raise unknown_scene(project_key, scene_id)
         raise _nothing_ambiguous(scene_id)
     async with GenerationLocks.connect(database_url) as locks:
         if not await locks.try_acquire(generation.id):
             raise LedgerError(
                 f"A run is working on scene {scene_id} at this moment.",
                 code="held_elsewhere",
-                next_action="Wait until it has ended, and see with `scene-pipeline status` whether"
-                " there is still something to decide.",
+                next_action=f"Wait until it has ended, and see with `scene-pipeline status"
+                f" {project_key}` whether there is still something to decide.",
                 retryable=True,
             )
         generation = await generations.get_generation(conn, generation.id)
@@ -97,7 +101,7 @@ async def _decide(
         f"The request for scene {generation.scene_id} was given up: whether {generation.provider}"
         " accepted it was never known, so it is counted as spent.",
         code="submit_abandoned",
-        next_action=f"Ask for another picture: --regenerate --scene {generation.scene_id}.",
+        next_action=f"Ask for another picture with {ANOTHER}.",
         retryable=False,
     )
     return await ambiguity.give_up(conn, generation, given_up, decided_by=decided_by)

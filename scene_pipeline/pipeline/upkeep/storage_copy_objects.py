@@ -206,7 +206,7 @@ def _missing(key: str) -> StorageError:
     return StorageError(
         f"{key} is not in the store.",
         code="object_missing",
-        next_action="`scene-pipeline reconcile --apply` tries to get it again.",
+        next_action="Try to get it again with `scene-pipeline reconcile --apply`.",
     )
 
 
@@ -214,7 +214,7 @@ def _corrupted(key: str) -> StorageError:
     return StorageError(
         f"{key} has other bytes in the store in use than were recorded.",
         code="source_corrupted",
-        next_action="`scene-pipeline reconcile` says what can be done about it.",
+        next_action="See with `scene-pipeline reconcile` what can be done about it.",
     )
 
 

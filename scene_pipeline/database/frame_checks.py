@@ -1,0 +1,152 @@
+"""Verdicts of checks on scenes' frames: the newest of each check, and which URLs are to be asked.
+
+Belongs here: SQL. Does not belong here: coming to a verdict (`pipeline.checking`), what it is
+judged by (`checked_frames`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, LiteralString
+from uuid import UUID
+
+from scene_pipeline.database.rows import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """The newest verdict of one check on one scene."""
+
+    project_id: UUID
+    scene_id: str
+    name: str
+    version: int | None
+    """The version that was looked at; None where the scene had no frame."""
+    passed: bool
+    severity: Literal["error", "warn"]
+    words: str
+    """At most 1000 characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAt:
+    """A verdict and when it was found."""
+
+    row: VerdictRow
+    checked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentAddress:
+    """A current version in our store, whose address readers are promised."""
+
+    project_id: UUID
+    project_key: str
+    scene_id: str
+    version: int
+    url: str
+    sha256: str
+    size_bytes: int
+
+
+_NAMES = tuple(VerdictRow.__dataclass_fields__)
+_COLUMNS = ", ".join(_NAMES)
+
+
+async def save_verdicts(conn: Connection, rows: Sequence[VerdictRow]) -> None:
+    """Keep verdicts in the place of older ones of the same checks and scenes, in one statement.
+
+    Args:
+        conn: Any.
+        rows: Of one check and scene the last one counts.
+    """
+    newest = {(row.project_id, row.scene_id, row.name): row for row in rows}
+    if not newest:
+        return
+    # In one order, so that two writers never wait for each other.
+    ordered = [newest[key] for key in sorted(newest, key=str)]
+    await conn.execute(
+        f"INSERT INTO frame_checks ({_COLUMNS}) SELECT {_COLUMNS} FROM"
+        " unnest(%(project_id)s::uuid[], %(scene_id)s::text[], %(name)s::text[],"
+        " %(version)s::integer[], %(passed)s::boolean[], %(severity)s::text[], %(words)s::text[])"
+        f" AS t({_COLUMNS})"
+        " ON CONFLICT (project_id, scene_id, name) DO UPDATE SET version = excluded.version,"
+        " passed = excluded.passed, severity = excluded.severity, words = excluded.words,"
+        " checked_at = now()",
+        {name: [getattr(row, name) for row in ordered] for name in _NAMES},
+    )
+
+
+async def verdicts_of_project(
+    conn: Connection, project_id: UUID, names: Sequence[str] | None = None
+) -> list[CheckedAt]:
+    """The newest verdicts on a project's scenes, by scene and check.
+
+    Args:
+        conn: Any.
+        project_id: Whose scenes; those that left the document are left out.
+        names: Of checks; None for all.
+    """
+    cursor = await conn.execute(
+        "SELECT c.project_id, c.scene_id, c.name, c.version, c.passed, c.severity, c.words,"
+        " c.checked_at FROM frame_checks c"
+        " JOIN scenes s ON s.project_id = c.project_id AND s.scene_id = c.scene_id"
+        " WHERE c.project_id = %(project_id)s AND s.retired_at IS NULL"
+        " AND (%(names)s::text[] IS NULL OR c.name = ANY(%(names)s))"
+        " ORDER BY s.position, c.scene_id, c.name",
+        {"project_id": project_id, "names": None if names is None else list(names)},
+    )
+    found = await cursor.fetchall()
+    return [
+        CheckedAt(VerdictRow(**{name: row[name] for name in _NAMES}), row["checked_at"])
+        for row in found
+    ]
+
+
+async def kept_verdicts(
+    conn: Connection, name: str, like: Sequence[VerdictRow]
+) -> frozenset[VerdictRow]:
+    """The verdicts of one check that are kept of the scenes of these rows."""
+    cursor = await conn.execute(
+        f"SELECT {', '.join(f'c.{column}' for column in _NAMES)} FROM frame_checks c"
+        " JOIN unnest(%s::uuid[], %s::text[]) AS t(project_id, scene_id)"
+        "   ON t.project_id = c.project_id AND t.scene_id = c.scene_id WHERE c.name = %s",
+        ([row.project_id for row in like], [row.scene_id for row in like], name),
+    )
+    return frozenset(VerdictRow(**row) for row in await cursor.fetchall())
+
+
+_CURRENT: LiteralString = """
+SELECT i.project_id, p.key AS project_key, i.scene_id, i.version, i.storage_url AS url, i.sha256,
+       i.file_size AS size_bytes
+FROM scene_images i JOIN projects p ON p.id = i.project_id AND NOT p.is_scratch
+LEFT JOIN frame_checks c ON c.project_id = i.project_id AND c.scene_id = i.scene_id
+    AND c.name = %(name)s AND c.version = i.version
+WHERE i.is_current AND i.storage_status = 'stored'
+"""
+
+
+async def due_addresses(conn: Connection, name: str, limit: int) -> list[CurrentAddress]:
+    """Addresses to be asked next, of all projects but drills: archived ones have readers too.
+
+    Those that failed last time come first, in at most half of the number, so that a repair shows
+    soon; then those that were not asked for longest, before all others those that never were.
+
+    Args:
+        conn: Any.
+        name: Of the check whose verdicts say when an address was asked.
+        limit: How many.
+    """
+    values = {"name": name, "failed": limit // 2, "limit": limit}
+    cursor = await conn.execute(
+        _CURRENT + " AND NOT c.passed ORDER BY c.checked_at LIMIT %(failed)s", values
+    )
+    due = [CurrentAddress(**row) for row in await cursor.fetchall()]
+    cursor = await conn.execute(
+        _CURRENT + " ORDER BY c.checked_at NULLS FIRST, p.key, i.scene_id LIMIT %(limit)s", values
+    )
+    seen = {(address.project_id, address.scene_id) for address in due}
+    for row in await cursor.fetchall():
+        if len(due) < limit and (row["project_id"], row["scene_id"]) not in seen:
+            due.append(CurrentAddress(**row))
+    return due

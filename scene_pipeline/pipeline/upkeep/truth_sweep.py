@@ -1,0 +1,104 @@
+"""Asks current URLs whether they still serve their bytes, some at a time, all of them in turn.
+
+A URL in a document is a promise for good, and nothing else ever looks at one again: a bucket's
+policy may change, a CDN may forget, a disk may lose files. Each sweep has a budget of requests.
+
+Belongs here: which versions are asked, and the numbers. Does not belong here: asking
+(`pipeline.checking.addresses`), repairing (`pipeline.upkeep.reconcile`, `heal`).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from scene_pipeline.database.frame_checks import (
+    CurrentAddress,
+    VerdictRow,
+    due_addresses,
+    kept_verdicts,
+    save_verdicts,
+)
+from scene_pipeline.pipeline.checking.addresses import AddressReader, Answer, is_askable
+from scene_pipeline.pipeline.checking.frames import verdict_row
+from scene_pipeline.pipeline.checking.verdicts import address_verdict
+from scene_pipeline.pipeline.checks import CheckName, CheckVerdict
+from scene_pipeline.pipeline.orders import SceneRef
+from scene_pipeline.pipeline.services import Services
+
+ASKED: CheckName = "url_serves_the_stored_bytes"
+_PAGE = 50
+"""Verdicts that are kept together: what a killed sweep has found counts."""
+
+
+@dataclass
+class SweepReport:
+    """What a sweep found."""
+
+    passed: int = 0
+    wrong: list[tuple[SceneRef, CheckVerdict]] = field(default_factory=list)
+    """URLs that answer, and not with their bytes."""
+    unreachable: list[tuple[SceneRef, CheckVerdict]] = field(default_factory=list)
+    """URLs of which nothing is known, with the reason."""
+    left_out: int = 0
+    """URLs of the frame server of this machine, which does not run."""
+    news: list[tuple[SceneRef, CheckVerdict]] = field(default_factory=list)
+    """Verdicts that are not those of the last time, and all that failed."""
+
+    @property
+    def checked(self) -> int:
+        """How many came to a verdict."""
+        return self.passed + len(self.wrong) + len(self.unreachable)
+
+
+async def sweep_truth(services: Services, limit: int) -> SweepReport:
+    """Ask the URLs of current versions that were not asked for longest.
+
+    Frames of archived projects are among them, since their URLs are promised as well; those of
+    drills are not.
+
+    Args:
+        services: Of this process.
+        limit: The most requests.
+    """
+    report = SweepReport()
+    async with services.pool.connection() as conn:
+        due = await due_addresses(conn, ASKED, limit)
+    reader = AddressReader(services, asyncio.Semaphore(services.settings.download_concurrency))
+    with closing(reader):
+        for start in range(0, len(due), _PAGE):
+            await _sweep_page(services, reader, due[start : start + _PAGE], report)
+    return report
+
+
+async def _sweep_page(
+    services: Services, reader: AddressReader, page: Sequence[CurrentAddress], report: SweepReport
+) -> None:
+    askable = [one for one in page if is_askable(one.url)]
+    answers = await asyncio.gather(
+        *(reader.ask(one.url, one.sha256, one.size_bytes) for one in askable)
+    )
+    found: list[tuple[SceneRef, CheckVerdict, VerdictRow]] = []
+    for one, answer in zip(askable, answers, strict=True):
+        ref = SceneRef(one.project_key, one.scene_id)
+        verdict = address_verdict(ref, one.version, answer)
+        if verdict is None:
+            report.left_out += 1
+        else:
+            _count(report, ref, verdict, answer)
+            found.append((ref, verdict, verdict_row(one.project_id, ref, verdict)))
+    async with services.pool.connection() as conn:
+        known = await kept_verdicts(conn, ASKED, [row for _, _, row in found])
+        await save_verdicts(conn, [row for _, _, row in found])
+    report.news += [
+        (ref, verdict) for ref, verdict, row in found if not verdict.passed or row not in known
+    ]
+
+
+def _count(report: SweepReport, ref: SceneRef, verdict: CheckVerdict, answer: Answer) -> None:
+    if verdict.passed:
+        report.passed += 1
+    elif answer.kind == "wrong":
+        report.wrong.append((ref, verdict))
+    else:
+        report.unreachable.append((ref, verdict))

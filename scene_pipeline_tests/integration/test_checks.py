@@ -1,0 +1,350 @@
+"""Checks of frames on real rows, pictures and servers: in a run, and for a whole project."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from scene_pipeline.database.frame_checks import verdicts_of_project
+from scene_pipeline.database.projects import get_project
+from scene_pipeline.errors import UsageError
+from scene_pipeline.pipeline.checking.frames import FrameChecker, check_scenes
+from scene_pipeline.pipeline.checking.standing import renew_standing
+from scene_pipeline.pipeline.checks import CheckedAsset, CheckVerdict
+from scene_pipeline.pipeline.orders import SceneChecked, SceneOutcome, SceneRef
+from scene_pipeline.pipeline.projects.stored_pictures import check_stored
+from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.together import MAX_TOGETHER, Together
+from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.films import Run, Studio, film
+from scene_pipeline_tests.standins.media_server import free_port, serving
+from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
+
+PROMPTS = ["A lighthouse at dawn", "A storm at sea"]
+OF_ROWS = {
+    "image_decodes",
+    "size_as_requested",
+    "not_blank",
+    "not_a_duplicate_of_the_previous_version",
+    "document_points_to_current",
+    "prompt_unchanged_since",
+}
+URL = "url_serves_the_stored_bytes"
+
+
+@pytest.fixture
+def served_studio(database_url: str, tmp_path: Path) -> Studio:
+    """A studio whose frames have addresses on a port of its own; nobody listens there yet."""
+    settings = load_settings(home=tmp_path / "home", public_url=f"http://127.0.0.1:{free_port()}")
+    return Studio(settings, database_url)
+
+
+def verdicts(run: Run, scene_id: str = "scene_1") -> dict[str, CheckVerdict]:
+    [told] = [
+        event
+        for event in run.events
+        if isinstance(event, SceneChecked) and event.scene.scene_id == scene_id
+    ]
+    return {verdict.name: verdict for verdict in told.verdicts}
+
+
+def failed(found: dict[str, CheckVerdict]) -> set[str]:
+    return {name for name, verdict in found.items() if not verdict.passed}
+
+
+def kept(studio: Studio) -> list[dict[str, Any]]:
+    return [
+        dict(row)
+        for row in studio.sql("SELECT scene_id, name, version, passed, words FROM frame_checks")
+    ]
+
+
+def renew(studio: Studio, **limit: int) -> list[tuple[SceneRef, CheckVerdict]]:
+    async def work(services: Services) -> list[tuple[SceneRef, CheckVerdict]]:
+        async with services.pool.connection() as conn:
+            project = await get_project(conn, "film")
+            return await renew_standing(conn, project.id, **limit)
+
+    return studio.do(work)
+
+
+def stored_file(studio: Studio, scene_id: str = "scene_1") -> Path:
+    [row] = studio.sql(
+        "SELECT storage_path FROM scene_images WHERE scene_id = %s AND is_current", scene_id
+    )
+    return studio.settings.home_directory / "frames" / str(row["storage_path"])
+
+
+def test_new_and_kept_frames_are_checked_before_their_outcome(served_studio: Studio) -> None:
+    served_studio.bring(film(PROMPTS))
+
+    for run in (served_studio.run(), served_studio.run()):
+        found = verdicts(run)
+        assert found.keys() == OF_ROWS, "nobody listens, so nothing is said of the URL"
+        assert failed(found) == set()
+        events = [event for event in run.events if event.scene.scene_id == "scene_1"]
+        assert isinstance(events[-2], SceneChecked)
+        assert isinstance(events[-1], SceneOutcome)
+    assert len(kept(served_studio)) == 2 * len(OF_ROWS)
+    assert {row["version"] for row in kept(served_studio)} == {1}
+
+
+def test_only_what_is_selected_is_checked(studio: Studio) -> None:
+    studio.bring(film(PROMPTS))
+    studio.run()
+
+    of_document = studio.run(stages=frozenset({"scene_start_frame"}))
+    of_prompt = studio.run(stages=frozenset({"scene_prompt"}))
+
+    assert verdicts(of_document).keys() == {
+        "document_points_to_current",
+        "prompt_unchanged_since",
+    }
+    assert not [event for event in of_prompt.events if isinstance(event, SceneChecked)]
+
+
+def test_the_url_is_asked_for_the_stored_bytes(served_studio: Studio) -> None:
+    served_studio.bring(film(PROMPTS))
+    with serving(served_studio.settings):
+        first = served_studio.run()
+        stored_file(served_studio).write_bytes(stored_file(served_studio, "scene_2").read_bytes())
+        stored_file(served_studio, "scene_2").unlink()
+        again = served_studio.run()
+
+    assert verdicts(first)[URL].passed
+    other = verdicts(again)[URL]
+    assert (other.passed, other.severity) == (False, "error")
+    gone = verdicts(again, "scene_2")[URL]
+    assert (gone.passed, gone.severity) == (False, "error")
+    assert "scene-pipeline reconcile film" in gone.words
+    assert set(again.statuses.values()) == {"kept"}, "a check never fails a scene"
+
+
+def test_a_gateway_is_followed_to_the_bytes(served_studio: Studio) -> None:
+    private = Studio(
+        served_studio.settings.model_copy(
+            update={"url_mode": "gateway", "signing_key": "a key for this test alone"}
+        ),
+        served_studio.database_url,
+    )
+    private.bring(film(PROMPTS))
+    with serving(private.settings):
+        found = verdicts(private.run())[URL]
+
+    assert "/media/" in (private.start_frame("scene_1") or "")
+    assert found.passed, found.words
+
+
+def test_a_host_that_cannot_be_reached_is_a_warning(served_studio: Studio) -> None:
+    elsewhere = served_studio.settings.model_copy(
+        update={"public_url": "http://frames.invalid:8420"}
+    )
+    studio = Studio(elsewhere, served_studio.database_url)
+    studio.bring(film(PROMPTS))
+
+    found = verdicts(studio.run())[URL]
+
+    assert (found.passed, found.severity) == (False, "warn")
+    assert "frames.invalid" in found.words
+
+
+def test_an_address_on_a_host_that_is_not_our_store_s_is_not_asked(
+    served_studio: Studio,
+) -> None:
+    served_studio.bring(film(PROMPTS))
+    served_studio.run()
+    served_studio.sql(
+        "UPDATE scene_images SET storage_url = 'http://169.254.169.254/latest/meta-data'"
+        " WHERE scene_id = 'scene_1'"
+    )
+
+    found = verdicts(served_studio.run())[URL]
+
+    assert (found.passed, found.severity) == (False, "warn")
+    assert "could not be asked" in found.words
+
+
+def test_the_question_can_be_left_out(served_studio: Studio) -> None:
+    quiet = Studio(
+        served_studio.settings.model_copy(update={"check_urls": False}),
+        served_studio.database_url,
+    )
+    quiet.bring(film(PROMPTS))
+    with serving(quiet.settings):
+        assert URL not in verdicts(quiet.run())
+
+
+def test_a_blank_newest_picture_fails_and_says_that_the_older_one_stands(
+    database_url: str, tmp_path: Path, provider: ScriptedProvider
+) -> None:
+    settings = provider.settings(tmp_path / "home", rejection_reseeds=0)
+    studio = Studio(settings, database_url, {"fal": provider}, hurries=True)
+    studio.bring(film(PROMPTS[:1]))
+    studio.run()
+    provider.set_fault("blank")
+
+    run = studio.run(mode="regenerate", token="again")
+
+    found = verdicts(run)
+    assert run.statuses == {"scene_1": "failed"}
+    # This service makes pictures of a size of its own.
+    assert failed(found) == {"not_blank", "size_as_requested"}
+    assert found["not_blank"].version == 1
+    assert "Version 1 stands" in found["not_blank"].words
+    assert found["image_decodes"].passed
+
+
+def test_the_same_picture_again_is_a_duplicate(studio: Studio) -> None:
+    studio.bring(film(PROMPTS[:1], generation={"image_size": "128x128", "seed_policy": "reuse"}))
+    studio.run()
+
+    again = verdicts(studio.run(mode="regenerate", token="again"))
+
+    duplicate = again["not_a_duplicate_of_the_previous_version"]
+    assert (duplicate.version, duplicate.severity) == (2, "warn")
+    assert not duplicate.passed, duplicate.words
+    assert "version 1" in duplicate.words
+
+
+def test_an_error_in_checking_fails_no_scene(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> tuple[CheckVerdict, ...]:
+        raise ZeroDivisionError
+
+    studio.bring(film(PROMPTS))
+    monkeypatch.setattr(FrameChecker, "check", broken)
+
+    run = studio.run()
+
+    assert set(run.statuses.values()) == {"generated"}
+    assert not [event for event in run.events if isinstance(event, SceneChecked)]
+
+
+def test_scenes_can_be_checked_without_a_run(studio: Studio) -> None:
+    studio.bring(film(PROMPTS))
+    studio.run()
+    refs = [SceneRef("film", "scene_1"), SceneRef("film", "scene_2")]
+
+    assets: list[CheckedAsset] = ["scene_start_frame"]
+
+    told = studio.do(lambda services: check_scenes(services, refs, assets))
+
+    assert [checked.scene for checked in told] == refs
+    assert [len(checked.verdicts) for checked in told] == [2, 2]
+
+
+@pytest.mark.parametrize("as_list", [False, True], ids=["object", "list"])
+def test_an_edit_shows_with_the_next_renewal_and_a_published_url_passes_again(
+    studio: Studio, as_list: bool
+) -> None:
+    document = film(PROMPTS)
+    if as_list:
+        studio.bring(
+            film(PROMPTS)
+            .replace(b'"scenes": {', b'"scenes_were": {')
+            .replace(
+                b'"project": {',
+                b'"scenes": [{"id": "scene_1", "scene_frame_prompt": "A lighthouse at dawn"},'
+                b' {"id": "scene_2", "scene_frame_prompt": "A storm at sea"}], "project": {',
+            )
+        )
+        place: Sequence[str] = ("scenes", "0")
+    else:
+        studio.bring(document)
+        place = ("scenes", "scene_1")
+    studio.run()
+    assert renew(studio) == [], "the run's own verdicts stand"
+
+    studio.edit([*place, "scene_frame_prompt"], "A lighthouse at dusk")
+    studio.edit([*place, "scene_start_frame"], "https://elsewhere.example/a.png")
+    [(scene, document_verdict), (_, prompt_verdict)] = renew(studio)
+
+    assert scene.scene_id == "scene_1"
+    assert (document_verdict.name, document_verdict.passed) == ("document_points_to_current", False)
+    assert (prompt_verdict.name, prompt_verdict.passed) == ("prompt_unchanged_since", False)
+    assert renew(studio) == [], "what was told once is no news"
+    again = verdicts(studio.run(mode="regenerate", token="again"))
+    assert failed(again) == set()
+    assert renew(studio) == []
+
+
+def test_a_renewal_is_bounded_and_goes_on_where_it_stopped(studio: Studio) -> None:
+    studio.bring(film(PROMPTS))
+    studio.run()
+    studio.sql("DELETE FROM frame_checks")
+
+    told = [renew(studio, limit=3), renew(studio, limit=3), renew(studio, limit=3)]
+
+    assert [len(part) for part in told] == [3, 1, 0]
+
+
+def test_scenes_that_left_the_document_have_no_verdicts(studio: Studio) -> None:
+    studio.bring(film(PROMPTS))
+    studio.run()
+    studio.sql("UPDATE projects SET master_json = master_json #- '{scenes,scene_2}'")
+    assert renew(studio) == []
+    studio.run("scene_1")  # plans the document, which retires the row
+
+    async def read(services: Services) -> set[str]:
+        async with services.pool.connection() as conn:
+            project: UUID = (await get_project(conn, "film")).id
+            return {found.row.scene_id for found in await verdicts_of_project(conn, project)}
+
+    assert studio.do(read) == {"scene_1"}
+
+
+def test_a_version_whose_picture_is_gone_is_not_promoted(studio: Studio) -> None:
+    studio.bring(film(PROMPTS[:1]))
+    studio.run()
+    first = stored_file(studio)
+    studio.run(mode="regenerate", token="again")
+
+    def check(version: int) -> None:
+        async def work(services: Services) -> None:
+            async with services.pool.connection() as conn:
+                await check_stored(conn, services.store, "film", "scene_1", version)
+
+        studio.do(work)
+
+    check(1)
+    first.unlink()
+    check(2)  # the current one is promised already
+    with pytest.raises(UsageError) as caught:
+        check(1)
+    assert caught.value.error_code == "version_lost"
+
+
+def test_questions_of_one_moment_are_answered_together_and_one_error_reaches_all() -> None:
+    async def main() -> None:
+        sizes: list[int] = []
+
+        async def work(items: Sequence[int]) -> list[int]:
+            sizes.append(len(items))
+            await asyncio.sleep(0)
+            if -1 in items:
+                raise LookupError
+            return [item * 2 for item in items]
+
+        together: Together[int, int] = Together(work)
+        count = MAX_TOGETHER + 10
+        answers = await asyncio.gather(*(together.ask(number) for number in range(count)))
+        assert answers == [number * 2 for number in range(count)]
+        assert sizes[0] == 1, "the first waits for nobody"
+        assert max(sizes) == MAX_TOGETHER
+        assert len(sizes) == 3
+        first, *others = [asyncio.ensure_future(together.ask(number)) for number in range(4)]
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await asyncio.gather(*others) == [2, 4, 6]
+        outcomes = await asyncio.gather(
+            *(together.ask(number) for number in (1, 2, -1)), return_exceptions=True
+        )
+        assert outcomes[0] == 2
+        assert all(isinstance(outcome, LookupError) for outcome in outcomes[1:])
+        assert await together.ask(5) == 10
+
+    asyncio.run(main())

@@ -1,0 +1,236 @@
+"""The storyboard's three files: what they say of each scene, and that the same is stored once."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import jsonschema
+import psycopg
+import pytest
+from PIL import Image
+
+from scene_pipeline.media.sheet_layout import plan_layout
+from scene_pipeline.pipeline.reporting import storyboard
+from scene_pipeline.pipeline.reporting.start_frames import start_frames_schema
+from scene_pipeline.pipeline.reporting.storyboard import StoryboardFacts, make_storyboard
+from scene_pipeline_tests.films import Studio, assert_invariants, film
+
+HOSTILE = '</p><img src="http://127.0.0.1:9/x"><script>alert(1)</script>'
+
+
+def draw(studio: Studio, key: str = "film") -> StoryboardFacts:
+    return studio.do(lambda services: make_storyboard(key, services))
+
+
+def stored(studio: Studio, path: str) -> bytes:
+    return (studio.settings.home_directory / "frames" / path).read_bytes()
+
+
+def start_frames(studio: Studio, made: StoryboardFacts) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(stored(studio, made.start_frames.storage_path))
+    jsonschema.validate(document, start_frames_schema())
+    return document
+
+
+def html(studio: Studio, made: StoryboardFacts) -> str:
+    return stored(studio, made.page.storage_path).decode()
+
+
+class Tags(HTMLParser):
+    """What a browser would make elements of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.fixture
+def mixed(studio: Studio) -> Studio:
+    """A film with a scene that is ready, one that was edited, one without a frame, a broken one."""
+    document = json.loads(film({"a": "Dawn over the bay", "b": "A storm", "c": HOSTILE, "d": "x"}))
+    document["scenes"]["d"] = {"scene_frame_prompt": 7}
+    studio.bring(json.dumps(document).encode())
+    studio.run("a", "b")
+    studio.edit(["scenes", "b", "scene_frame_prompt"], "A calm")
+    return studio
+
+
+def test_a_storyboard_says_of_each_scene_whether_it_is_ready_and_why_not(mixed: Studio) -> None:
+    made = draw(mixed)
+
+    lines = {line.scene_id: line for line in made.scenes}
+    assert [(line.scene_id, line.state, line.is_ready) for line in made.scenes] == [
+        ("a", "current", True),
+        ("b", "stale", False),
+        ("c", "missing", False),
+        ("d", "invalid", False),
+    ]
+    assert (lines["a"].why, lines["a"].next_action) == ("", "")
+    assert lines["b"].why == "edited since: prompt"
+    assert lines["b"].next_action == "scene-pipeline run film --stale --scene b"
+    assert lines["c"].why == "no frame yet"
+    assert lines["c"].next_action == "scene-pipeline run film"
+    assert lines["d"].next_action.startswith("Correct the scene")
+    assert (made.not_ready, made.scene_count) == (3, 4)
+    assert dict(made.counts) == {"current": 1, "stale": 1, "missing": 1, "invalid": 1}
+
+
+def test_start_frames_name_the_stored_bytes_of_what_goes_to_video(mixed: Studio) -> None:
+    document = start_frames(mixed, draw(mixed))
+
+    assert (document["format"], document["project"], document["title"]) == (
+        "scene-pipeline/start-frames/1", "film", "A film",
+    )  # fmt: skip
+    ready, stale, missing, invalid = document["scenes"]
+    [row] = mixed.sql(
+        "SELECT i.*, g.seed, g.prompt FROM scene_images i JOIN generations g"
+        " ON g.id = i.generation_id WHERE i.scene_id = 'a'"
+    )
+    assert ready["url"] == mixed.start_frame("a") == row["storage_url"]
+    assert (ready["sha256"], ready["size_bytes"]) == (row["sha256"], row["file_size"])
+    assert (ready["seed"], ready["prompt"], ready["version"]) == (row["seed"], row["prompt"], 1)
+    assert (ready["is_ready"], ready["reason"], ready["next_action"]) == (True, None, None)
+    # A frame of an older prompt is named, and is not ready.
+    assert (stale["is_ready"], stale["reason"]) == (False, "edited since: prompt")
+    assert stale["url"] == mixed.start_frame("b")
+    assert [scene["url"] for scene in (missing, invalid)] == [None, None]
+    assert missing["reason"] == "no frame yet"
+    assert missing["next_action"] == "scene-pipeline run film"
+    assert invalid["reason"]
+
+
+def test_a_locked_frame_goes_to_video_whatever_the_document_says_by_now(mixed: Studio) -> None:
+    mixed.sql("UPDATE scenes SET locked = true WHERE scene_id = 'b'")
+
+    document = start_frames(mixed, draw(mixed))
+
+    assert document["scenes"][1]["state"] == "locked"
+    assert document["scenes"][1]["is_ready"] is True
+
+
+def test_the_page_shows_every_version_with_what_changed(mixed: Studio) -> None:
+    mixed.run("b", refresh_stale=True)
+
+    page = html(mixed, draw(mixed))
+
+    assert "Not ready for video: 2 of 4" in page
+    assert "A <del>storm</del><ins>calm</ins>" in page
+    assert "<strong>Version 2</strong>, the current one" in page
+    assert "<strong>Version 1</strong>" in page
+    for row in mixed.sql("SELECT storage_url, sha256 FROM scene_images"):
+        assert f'href="{row["storage_url"]}"' in page
+    for row in mixed.sql("SELECT seed, endpoint FROM generations WHERE state = 'published'"):
+        assert f"{row['endpoint']}, seed {row['seed']}" in page.replace("</bdi>", "")
+    assert page.count("data:image/jpeg;base64,") == 3
+
+
+def test_a_page_asks_for_nothing_and_runs_nothing_whatever_stands_in_it(mixed: Studio) -> None:
+    mixed.edit(["project", "title"], HOSTILE)
+    mixed.run("c")
+
+    page = html(mixed, draw(mixed))
+
+    tags = Tags(page).found
+    assert HOSTILE not in page
+    assert not {tag for tag, _ in tags} & {"script", "link", "iframe", "object", "base", "form"}
+    sources = [attributes["src"] or "" for _, attributes in tags if "src" in attributes]
+    assert sources
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    [policy] = [a["content"] for _, a in tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_the_same_frames_are_stored_once(mixed: Studio) -> None:
+    first, second = draw(mixed), draw(mixed)
+
+    assert first.page == second.page
+    assert first.start_frames == second.start_frames
+    assert first.digest == second.digest
+    rows = mixed.sql("SELECT kind FROM report_files ORDER BY kind")
+    assert [row["kind"] for row in rows] == ["start_frames", "storyboard_page"]
+    assert_invariants(mixed)
+
+
+def test_the_sheet_has_the_layout_of_its_scenes_and_shows_them(mixed: Studio) -> None:
+    made = draw(mixed)
+
+    with Image.open(io.BytesIO(stored(mixed, made.storage_path))) as opened:
+        sheet = opened.convert("RGB")
+    layout = plan_layout(4, 4, 1.0)
+    assert sheet.size == (made.width, made.height) == (layout.width, layout.height)
+    x, y = layout.cell_position(0)
+    side = layout.style.cell_width
+    colours = sheet.crop((x, y, x + side, y + side)).getcolors(1 << 24)
+    assert len(colours or []) > 100
+
+
+def test_a_broken_document_leaves_a_storyboard_that_says_so(mixed: Studio) -> None:
+    mixed.sql("UPDATE projects SET master_json = '{\"scenes\": 7}'")
+
+    made = draw(mixed)
+
+    page = html(mixed, made)
+    assert "The document cannot be used:" in page
+    assert {line.scene_id: line.version for line in made.scenes}["a"] == 1
+
+
+def test_what_a_film_has_cost_stands_on_the_page_by_model(mixed: Studio) -> None:
+    mixed.sql(
+        "UPDATE generations SET cost_micros = 25000, cost_kind = 'metered' WHERE scene_id = 'a'"
+    )
+    mixed.sql(
+        "UPDATE generations SET cost_micros = 3000, cost_kind = 'estimated' WHERE scene_id = 'b'"
+    )
+
+    made = draw(mixed)
+
+    page = html(mixed, made)
+    assert float(made.cost_usd) == 0.028
+    for words in ("offline/landscape", "metered", "estimated", ">0.025<", ">0.003<"):
+        assert words in page
+
+
+def test_pictures_are_made_smaller_where_there_are_too_many_of_them(
+    mixed: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [total] = mixed.sql("SELECT sum(length(thumbnail)) AS n FROM scene_images WHERE is_current")
+    bound = int(total["n"]) * 3 // 4
+    monkeypatch.setattr(storyboard, "PICTURE_BYTES", bound)
+    monkeypatch.setattr(storyboard, "_SMALLEST_PICTURE", 100)
+
+    page = html(mixed, draw(mixed))
+
+    pictures = [base64.b64decode(one) for one in re.findall(r"base64,([^\"]+)", page)]
+    assert len(pictures) == 2
+    assert sum(map(len, pictures)) <= bound
+    for picture in pictures:
+        with Image.open(io.BytesIO(picture)) as opened:
+            opened.load()
+
+
+def test_a_large_film_is_read_in_few_statements(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.bring(film([f"Scene {number}" for number in range(500)]))
+    studio.run("scene_1")
+    asked: list[str] = []
+    execute = psycopg.AsyncCursor.execute
+
+    async def note(self: Any, query: Any, params: Any = None, **options: Any) -> Any:
+        asked.append(str(query))
+        return await execute(self, query, params, **options)
+
+    monkeypatch.setattr(psycopg.AsyncCursor, "execute", note)
+
+    made = draw(studio)
+
+    assert made.scene_count == 500
+    assert len(asked) < 60

@@ -1,0 +1,249 @@
+"""Verdicts in words, for every fact there is; and the page that lists the checks."""
+
+import io
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageEnhance
+
+import scene_pipeline
+from scene_pipeline.database.checked_frames import PictureRecord, RefusedPicture, SceneStanding
+from scene_pipeline.media.perceptual import Likeness, likeness
+from scene_pipeline.media.thumbnails import MAX_THUMBNAIL_BYTES, encode_within, reduce_to_rgb
+from scene_pipeline.pipeline.checking.addresses import Answer
+from scene_pipeline.pipeline.checking.verdicts import (
+    address_verdict,
+    duplicate_verdict,
+    external_verdict,
+    picture_verdicts,
+    standing_verdicts,
+)
+from scene_pipeline.pipeline.checks import CHECKS, MAX_WORDS_LENGTH, CheckVerdict
+from scene_pipeline.pipeline.orders import SceneRef
+from scene_pipeline.providers.landscape.painter import paint
+
+PAGE = Path(scene_pipeline.__file__).parents[1] / "docs" / "checks.md"
+REF = SceneRef("film", "scene 1")
+PROJECT = uuid.UUID(int=1)
+URL = "https://frames.example/projects/1/scene.png"
+STANDING = SceneStanding(
+    project_id=PROJECT,
+    project_key="film",
+    scene_id="scene 1",
+    version=2,
+    url=URL,
+    document_url=URL,
+    is_in_document=True,
+    is_prompt_another=False,
+    is_unplanned=False,
+    stale_causes=None,
+    is_chosen=False,
+)
+RECORD = PictureRecord(
+    project_id=PROJECT,
+    scene_id="scene 1",
+    version=2,
+    url=URL,
+    storage_status="stored",
+    sha256="a" * 64,
+    size_bytes=1000,
+    width=64,
+    height=64,
+    wanted_width=64,
+    wanted_height=64,
+    thumbnail=None,
+    previous_version=1,
+    previous_sha256="b" * 64,
+    previous_thumbnail=None,
+)
+
+
+def told(verdicts: Sequence[CheckVerdict | None]) -> dict[str, bool]:
+    return {verdict.name: verdict.passed for verdict in verdicts if verdict is not None}
+
+
+def thumbnail(picture: Image.Image) -> bytes:
+    return encode_within(reduce_to_rgb(picture), MAX_THUMBNAIL_BYTES)
+
+
+def recompressed(picture: Image.Image) -> Image.Image:
+    stream = io.BytesIO()
+    picture.resize((160, 90)).save(stream, "JPEG", quality=40)
+    return Image.open(stream)
+
+
+def test_a_sound_frame_passes() -> None:
+    passed = [
+        *picture_verdicts(REF, RECORD, None),
+        *standing_verdicts(STANDING),
+        duplicate_verdict(REF, RECORD, Likeness(30, 40.0)),
+        address_verdict(REF, 2, Answer("serves", "its URL serves the stored 1,000 bytes.")),
+    ]
+
+    assert told(passed) == {check.name: True for check in CHECKS}
+    assert all(verdict and verdict.version == 2 for verdict in passed)
+
+
+@pytest.mark.parametrize(
+    ("is_blank", "failed", "other"),
+    [(True, "not_blank", "image_decodes"), (False, "image_decodes", "not_blank")],
+)
+def test_a_refused_picture_fails_its_check_and_says_what_stands(
+    is_blank: bool, failed: str, other: str
+) -> None:
+    refused = RefusedPicture(PROJECT, "scene 1", 2, is_blank, "truncated_image", "It ends early.")
+
+    verdicts = {verdict.name: verdict for verdict in picture_verdicts(REF, RECORD, refused)}
+
+    assert not verdicts[failed].passed  # type: ignore[index]  # the parameter is a plain string
+    assert "Version 2 stands" in verdicts[failed].words  # type: ignore[index]
+    assert "run film --regenerate --scene 'scene 1'" in verdicts[failed].words  # type: ignore[index]
+    assert verdicts[other].passed  # type: ignore[index]
+
+
+def test_a_scene_without_a_frame_is_told_only_what_was_refused() -> None:
+    refused = RefusedPicture(PROJECT, "scene 1", None, False, "bomb", "It is too large.")
+
+    [verdict] = picture_verdicts(REF, None, refused)
+
+    assert (verdict.name, verdict.passed, verdict.version) == ("image_decodes", False, None)
+    assert "The scene has no frame" in verdict.words
+    assert picture_verdicts(REF, None, None) == []
+    assert standing_verdicts(replace(STANDING, version=None, url=None)) == []
+
+
+def test_another_size_is_a_warning() -> None:
+    record = replace(RECORD, width=1024, height=576)
+
+    verdicts = {verdict.name: verdict for verdict in picture_verdicts(REF, record, None)}
+
+    size = verdicts["size_as_requested"]
+    assert (size.passed, size.severity) == (False, "warn")
+    assert "1024 x 576 pixels; 64 x 64 were asked for" in size.words
+
+
+@pytest.mark.parametrize(
+    ("document_url", "words"),
+    [(None, "holds no start frame"), ("https://elsewhere.example/a.png", "something else")],
+)
+def test_a_document_that_points_elsewhere_is_an_error(document_url: str | None, words: str) -> None:
+    document, prompt = standing_verdicts(replace(STANDING, document_url=document_url))
+
+    assert (document.passed, document.severity) == (False, "error")
+    assert words in document.words
+    assert "scene-pipeline reconcile film --apply" in document.words
+    assert prompt.passed
+
+
+@pytest.mark.parametrize(
+    ("change", "passes"),
+    [
+        ({"stale_causes": ["prompt", "size"]}, False),
+        ({"stale_causes": ["prompt"], "is_chosen": True}, True),
+        ({"is_unplanned": True, "is_prompt_another": True}, False),
+        ({"is_unplanned": True, "is_prompt_another": True, "is_chosen": True}, False),
+        ({"is_unplanned": True, "stale_causes": ["prompt"]}, True),
+    ],
+    ids=["edited", "chosen", "not planned yet", "edited since it was chosen", "edited back"],
+)
+def test_an_edited_prompt_is_told_until_the_frame_fits_or_is_chosen(
+    change: dict[str, object], passes: bool
+) -> None:
+    _, prompt = standing_verdicts(replace(STANDING, **change))  # type: ignore[arg-type]  # any field
+
+    assert prompt.passed is passes
+    assert passes or "Changed since version 2 was made: the prompt" in prompt.words
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "severity"),
+    [
+        (Answer("wrong", "its URL serves other bytes."), False, "error"),
+        (Answer("unreachable", "its URL gave no answer: no connection."), False, "warn"),
+    ],
+)
+def test_what_an_address_gives_decides_how_bad_it_is(
+    answer: Answer, passed: bool, severity: str
+) -> None:
+    verdict = address_verdict(REF, 2, answer)
+
+    assert verdict is not None
+    assert (verdict.passed, verdict.severity) == (passed, severity)
+    assert answer.words in verdict.words
+
+
+def test_our_own_server_that_does_not_run_is_no_verdict() -> None:
+    assert address_verdict(REF, 2, Answer("nobody", "it does not run.")) is None
+
+
+def test_a_frame_at_its_provider_is_a_warning_with_the_way_home() -> None:
+    verdict = external_verdict(REF, replace(RECORD, storage_status="external"))
+
+    assert (verdict.passed, verdict.severity) == (False, "warn")
+    assert "scene-pipeline heal film" in verdict.words
+
+
+def test_the_same_bytes_are_a_duplicate_without_looking() -> None:
+    verdict = duplicate_verdict(REF, replace(RECORD, previous_sha256=RECORD.sha256), None)
+
+    assert verdict is not None
+    assert not verdict.passed
+    assert duplicate_verdict(REF, RECORD, None) is None, "what cannot be compared is not told"
+
+
+def test_words_stay_within_what_the_database_holds() -> None:
+    refused = RefusedPicture(PROJECT, "scene 1", 2, False, "bomb", "x" * 5000)
+
+    assert all(
+        len(verdict.words) <= MAX_WORDS_LENGTH for verdict in picture_verdicts(REF, RECORD, refused)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        (recompressed, True),
+        (lambda picture: paint("A lighthouse at dawn", 8, picture.size), False),
+        (lambda picture: paint("A kitchen at night", 7, picture.size), False),
+        (lambda picture: ImageEnhance.Color(picture).enhance(0.0), False),
+    ],
+    ids=["recompressed", "another seed", "another prompt", "without its colours"],
+)
+def test_only_the_same_picture_looks_the_same(
+    change: Callable[[Image.Image], Image.Image], is_same: bool
+) -> None:
+    picture = paint("A lighthouse at dawn", 7, (320, 180))
+
+    found = likeness(thumbnail(picture), thumbnail(change(picture)))
+
+    assert found is not None
+    assert found.is_same is is_same
+
+
+def test_what_is_no_picture_is_not_compared() -> None:
+    picture = thumbnail(paint("A lighthouse at dawn", 7, (320, 180)))
+
+    assert likeness(picture, b"not a JPEG") is None
+    assert likeness(picture[:200], picture) is None
+
+
+def test_the_page_lists_every_check_as_it_is() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(\w+)` \| (\w+) \| (\w+) \| (\w+) \|", PAGE.read_text(), re.M
+    )
+
+    words = {"error": "error", "warn": "warning"}
+    assert rows == [
+        (
+            check.name,
+            check.asset,
+            words[check.severity],
+            "yes" if check.blocks_promotion else "no",
+            "yes" if check.asks_the_network else "no",
+        )
+        for check in CHECKS
+    ]
