@@ -119,18 +119,7 @@ def _project_metadata(stored: "StoredReport") -> MetadataValues:
 
     report, totals = stored.report, stored.report.totals
     return {
-        "scenes": table_metadata(report.scenes),
-        "models": table_metadata(report.models),
-        "failure_codes": table_metadata(report.failures),
-        "csv": dg.MetadataValue.url(stored.csv.storage_url),
-        "parquet": dg.MetadataValue.url(stored.parquet.storage_url),
-        "project": dg.MetadataValue.text(report.project_key),
-        "frames": dg.MetadataValue.int(totals.frames),
-        "versions": dg.MetadataValue.int(totals.versions),
-        "attempts": dg.MetadataValue.int(totals.attempts),
-        "failures": dg.MetadataValue.int(totals.failures),
-        "rejections": dg.MetadataValue.int(totals.rejections),
-        "seconds": dg.MetadataValue.float(totals.seconds),
+        # What is asked first stands first: the tables below are long.
         **_money(
             cost_usd=usd(totals.cost_micros),
             cost_metered_usd=usd(totals.metered_micros),
@@ -139,6 +128,18 @@ def _project_metadata(stored: "StoredReport") -> MetadataValues:
             wasted_usd=usd(totals.wasted_micros),
             cost_per_frame_usd=dollars_each(totals.cost_micros, totals.frames),
         ),
+        "frames": dg.MetadataValue.int(totals.frames),
+        "versions": dg.MetadataValue.int(totals.versions),
+        "attempts": dg.MetadataValue.int(totals.attempts),
+        "failures": dg.MetadataValue.int(totals.failures),
+        "rejections": dg.MetadataValue.int(totals.rejections),
+        "seconds": dg.MetadataValue.float(totals.seconds),
+        "models": table_metadata(report.models),
+        "failure_codes": table_metadata(report.failures),
+        "scenes": table_metadata(report.scenes),
+        "csv": dg.MetadataValue.url(stored.csv.storage_url),
+        "parquet": dg.MetadataValue.url(stored.parquet.storage_url),
+        "project": dg.MetadataValue.text(report.project_key),
         **_files([stored.csv, stored.parquet]),
     }
 
