@@ -58,26 +58,36 @@ def read_source(path: Path, *, project_key: str | None, force: bool) -> Document
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part.
 
+    What a link leads to is replaced, and never the link; into a pipe or a device, which are no
+    files that could be, the bytes are written as they are.
+
     Raises:
         ConfigurationError: It cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(data)
+        else:
+            _replace(path.resolve(), data)
+    except (OSError, RuntimeError) as error:  # the latter of links that lead to each other
         raise ConfigurationError(
-            f"{path} cannot be written: {error.strerror}.",
+            f"{path} cannot be written: {getattr(error, 'strerror', None) or 'it leads nowhere'}.",
             code="file_not_writable",
             next_action="Name a place that you may write to, or set SCENE_PIPELINE_HOME to one.",
         ) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _unreadable(path: Path, reason: str) -> DocumentError:

@@ -10,8 +10,11 @@ interrupted.
 
 import contextlib
 import errno
+import io
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -73,10 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Give what is written a place to go where the caller has closed the program's streams."""
+    """Give what is written a place to go where the caller has closed the program's streams.
+
+    And let a name that is no text, as a file's may be, or a letter that the terminal does not know,
+    be shown as a question mark rather than end the command.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  # for good
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -85,6 +95,7 @@ def _dispatch(arguments: list[str]) -> int:
     from scene_pipeline.cli.app import app  # noqa: PLC0415
 
     _set_up_log(arguments)
+    _take_termination_for_ctrl_c()
     try:
         # Without standalone mode the command's return value and errors come back here.
         code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
@@ -92,6 +103,19 @@ def _dispatch(arguments: list[str]) -> int:
         raise _usage_error(error, arguments) from error
     sys.stdout.flush()
     return int(code or EXIT_OK)
+
+
+def _take_termination_for_ctrl_c() -> None:
+    """Let a closed terminal or a `kill` end every command as Ctrl-C does.
+
+    Whoever handles that then: else a display would leave its terminal without a cursor, and work
+    its children behind.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` wants it
+            signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
 
 
 def _usage_error(error: "typer.TyperException", arguments: Sequence[str]) -> UsageError:

@@ -9,6 +9,7 @@ is there already is replaced, whole or not at all, and folders that are missing 
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -49,7 +50,7 @@ def show_report(
         UsageError: Both files are the same.
         ConfigurationError: A file cannot be written.
     """
-    if html is not None and csv is not None and html.absolute() == csv.absolute():
+    if html is not None and csv is not None and os.path.realpath(html) == os.path.realpath(csv):
         raise UsageError(
             f"--html and --csv both name {html}.",
             code="usage",

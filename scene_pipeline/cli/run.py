@@ -7,7 +7,6 @@ Mode of operation: everything that can be refused is refused before anything is 
 then the Dagster job runs in this process, on the instance that `up` shows.
 """
 
-import signal
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -97,7 +96,6 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
 
 def _run(arguments: RunArguments, terminal: Terminal) -> int:
     began_at = time.monotonic()
-    _take_termination_for_ctrl_c()
     settings = load_settings()
     source = _source(arguments)
     check_settings(settings)
@@ -194,9 +192,3 @@ def _check_store(settings: Settings, urls: "DatabaseUrls") -> None:
         ) from error
     finally:
         store.close()
-
-
-def _take_termination_for_ctrl_c() -> None:
-    """Let a closed terminal or a `kill` end the run as Ctrl-C does, whoever handles that then."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))

@@ -104,10 +104,15 @@ def _serve(terminal: Terminal, settings: Settings, stop: threading.Event) -> Non
 
 @contextmanager
 def _stop_requests() -> Iterator[threading.Event]:
-    """An event that the stop signals set, also where a shell had us started with them ignored."""
+    """An event that the stop signals set, also where a shell had us started with them ignored.
+
+    But for the hang-up, which `nohup` has ignored so that we stay.
+    """
     stop = threading.Event()
     previous = {
-        number: signal.signal(number, lambda _number, _frame: stop.set()) for number in STOP_SIGNALS
+        number: signal.signal(number, lambda _number, _frame: stop.set())
+        for number in STOP_SIGNALS
+        if not (number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN)
     }
     try:
         yield stop

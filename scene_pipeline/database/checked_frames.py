@@ -35,6 +35,8 @@ class SceneStanding:
     """Which parts of the planned content are not those of the current version; None: none."""
     is_chosen: bool
     """Whether a person chose the version for what the document says."""
+    problem: str | None = None
+    """Why nothing can be made of what the document says of the scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ SELECT s.project_id, s.project_key, s.scene_id, s.version, s.storage_url AS url,
        e.entry IS NOT NULL AS is_in_document,
        e.entry ->> 'scene_frame_prompt' IS DISTINCT FROM g.scene_prompt AS is_prompt_another,
        e.entry ->> 'scene_frame_prompt' IS DISTINCT FROM s.scene_prompt AS is_unplanned,
-       s.stale_causes, s.is_chosen
+       s.stale_causes, s.is_chosen, s.problem_message AS problem
 FROM scene_status s
 LEFT JOIN generations g ON g.id = s.current_generation_id
 LEFT JOIN entries e ON e.scene_id = s.scene_id

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from scene_pipeline.defs.event_batches import about_the_newest
 from scene_pipeline.defs.metadata import scene_metadata
 from scene_pipeline.defs.partitions import SCENES_NAME, scenes
 from scene_pipeline.defs.resources import PipelineRuntime
@@ -61,7 +62,7 @@ def results_alone(
     assets = {check.asset for check in CHECKS if _spec_key(check) in selected}
     context.log.info("Checks of %d scenes", len(scenes))
     for checked in pipeline.with_services(lambda services: check_scenes(services, scenes, assets)):
-        yield from evaluations(checked, selected)
+        yield from about_the_newest(context.instance, evaluations(checked, selected))
 
 
 def evaluation(scene: SceneRef, verdict: CheckVerdict) -> dg.AssetCheckEvaluation:
@@ -114,9 +115,14 @@ def of_known_scenes(
     """Results of the scenes that Dagster lists; an archived project may have given up its keys."""
     found = list(verdicts)
     keys = frozenset(instance.get_dynamic_partitions(SCENES_NAME)) if found else frozenset()
-    for scene, verdict in found:
-        if partition_key(scene.project_key, scene.scene_id) in keys:
-            yield evaluation(scene, verdict)
+    yield from about_the_newest(
+        instance,
+        (
+            evaluation(scene, verdict)
+            for scene, verdict in found
+            if partition_key(scene.project_key, scene.scene_id) in keys
+        ),
+    )
 
 
 def _key(verdict: CheckVerdict) -> dg.AssetCheckKey:
@@ -129,9 +135,9 @@ def _spec_key(check: Check) -> dg.AssetCheckKey:
 
 def _description(check: Check) -> str:
     what = (
-        "Blocks: such a version never becomes the scene's frame by itself."
+        "A version that fails it never becomes the scene's frame by itself."
         if check.blocks_promotion
-        else "Blocks nothing."
+        else "It keeps no version from becoming the frame."
     )
     how = "an error" if check.severity == "error" else "a warning"
     asks = " Asks the URL once." if check.asks_the_network else ""

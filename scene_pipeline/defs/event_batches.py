@@ -8,12 +8,14 @@ offers no public way to do the same for events that an op yields, hence the priv
 Where batching is off (`DAGSTER_EVENT_BATCH_SIZE=0`) the same events are yielded one by one; a test
 compares the rows that both ways write.
 
-Four rules, each with its reason:
+Five rules, each with its reason:
 
 - One batch holds one asset's events. The PostgreSQL store updates an asset's summary row from the
   last event of a batch only, so a mixed batch would leave the other assets "never materialized".
 - Results of checks are batched where our own event log is in use (`event_storage`): Dagster's
   writes them one by one, at 3 ms and more each, seven to a scene.
+- A result of a check names the materialization that it is about: without it the UI takes the result
+  for one of an older materialization, and lists the scene's check as missing.
 - Planned events stay one per partition (`DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS` is not
   set): thinned out, the scenes of a failed run would not be marked failed.
 - A batch is closed before the op raises: what is not written by then is never written.
@@ -22,9 +24,12 @@ Four rules, each with its reason:
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.events import DagsterEventBatchMetadata
 
 from scene_pipeline.defs.event_storage import KeptPostgresEventLog
@@ -33,6 +38,9 @@ BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 DEFAULT_BATCH_SIZE = 500
 WINDOW_SECONDS = 0.2
 """How long the first event of a batch may wait: unnoticed by people, and room for many others."""
+
+_RECORDS_PER_READ = 100
+"""A materialization with its pictures takes 7 to 60 kB."""
 
 AssetEvent = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.DagsterEvent
 
@@ -49,6 +57,73 @@ def enable_event_batches() -> None:
 def is_batching_enabled() -> bool:
     """Whether Dagster holds back events that carry a batch's id."""
     return int(os.environ.get(BATCH_SIZE_VARIABLE, "0")) > 0
+
+
+def about_the_newest(
+    instance: dg.DagsterInstance, results: Iterable[dg.AssetCheckEvaluation]
+) -> list[dg.AssetCheckEvaluation]:
+    """Let results of checks name the newest materialization of their scene.
+
+    Args:
+        instance: Whose event log holds the materializations.
+        results: Of partitioned checks.
+
+    Returns:
+        The same results in the same order; one whose scene was never materialized stays as it is.
+    """
+    told = list(results)
+    newest: dict[tuple[dg.AssetKey, str], AssetCheckEvaluationTargetMaterializationData] = {}
+    for asset_key in {result.asset_key for result in told}:
+        keys = {r.partition for r in told if r.asset_key == asset_key and r.partition is not None}
+        ids = instance.get_latest_storage_id_by_partition(
+            asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, keys
+        )
+        newest |= {
+            (asset_key, key): target
+            for key, target in _targets(instance, asset_key, list(ids.values()))
+        }
+    return [
+        result
+        if result.partition is None or (result.asset_key, result.partition) not in newest
+        else _aimed(result, newest[result.asset_key, result.partition])
+        for result in told
+    ]
+
+
+def _targets(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, ids: list[int]
+) -> Iterator[tuple[str, AssetCheckEvaluationTargetMaterializationData]]:
+    for first in range(0, len(ids), _RECORDS_PER_READ):
+        chunk = ids[first : first + _RECORDS_PER_READ]
+        found = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key, storage_ids=chunk), limit=len(chunk)
+        )
+        for record in found.records:
+            if record.partition_key is not None:
+                yield (
+                    record.partition_key,
+                    AssetCheckEvaluationTargetMaterializationData(
+                        storage_id=record.storage_id,
+                        run_id=record.run_id,
+                        timestamp=record.timestamp,
+                    ),
+                )
+
+
+def _aimed(
+    result: dg.AssetCheckEvaluation, target: AssetCheckEvaluationTargetMaterializationData
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata,
+        blocking=result.blocking,
+        partition=result.partition,
+        target_materialization_data=target,
+    )
 
 
 class EventBatches:
@@ -69,6 +144,7 @@ class EventBatches:
         max_events: int = DEFAULT_BATCH_SIZE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._instance = context.instance
         self._step_context = context.get_step_execution_context()
         self._window_seconds = window_seconds
         self._max_events = max_events
@@ -98,9 +174,6 @@ class EventBatches:
         yield any more may simply exhaust the iterator. One by one, it is written by being yielded.
         """
         pending, self._pending = self._pending, []
-        if not is_batching_enabled():
-            yield from pending
-            return
         by_asset: dict[dg.AssetKey, list[dg.AssetMaterialization]] = {}
         results: list[dg.AssetCheckEvaluation] = []
         for event in pending:
@@ -109,9 +182,11 @@ class EventBatches:
             else:
                 results.append(event)
         for materializations in by_asset.values():
-            yield from self._write(materializations)
-        # Last, so that a result never stands before the materialization that it is about.
-        yield from self._write_results(results) if self._batches_results else results
+            yield from self._write(materializations) if is_batching_enabled() else materializations
+        # Last: the materialization that a result is about has to be written before it.
+        about = about_the_newest(self._instance, results)
+        is_batched = is_batching_enabled() and self._batches_results
+        yield from self._write_results(about) if is_batched else about
 
     def _write_results(self, results: list[dg.AssetCheckEvaluation]) -> list[dg.DagsterEvent]:
         batch_id = str(uuid.uuid4())

@@ -84,14 +84,14 @@ def _metadata(project_key: str, made: "StoryboardFacts") -> MetadataValues:
     preview = inline_image(made.preview, "image/jpeg", MAX_PREVIEW_BYTES)
     values: MetadataValues = {} if preview is None else {"preview": preview}
     values |= {
-        "scenes": _scenes_table(made.scenes),
         "not_ready": dg.MetadataValue.int(made.not_ready),
-        "url": dg.MetadataValue.url(made.url),
+        "cost_usd": dg.MetadataValue.float(float(made.cost_usd)),
         "page_url": dg.MetadataValue.url(made.page.storage_url),
+        "url": dg.MetadataValue.url(made.url),
         "start_frames_url": dg.MetadataValue.url(made.start_frames.storage_url),
+        "scenes": _scenes_table(made.scenes),
         "start_frames": _start_frames(made),
         "project": dg.MetadataValue.text(project_key),
-        "cost_usd": dg.MetadataValue.float(float(made.cost_usd)),
         "scene_count": dg.MetadataValue.int(made.scene_count),
         "width": dg.MetadataValue.int(made.width),
         "height": dg.MetadataValue.int(made.height),

@@ -183,4 +183,9 @@ def _parsed(text: str | None) -> Any:
 def _strings(parsed: Any) -> dict[str, str]:
     if not isinstance(parsed, dict):
         return {}
-    return {str(name): value for name, value in parsed.items() if isinstance(value, str)}
+    # JSON may spell out characters that nobody can write anywhere: halves of a pair, and NUL
+    return {
+        _NOT_XML.sub("\ufffd", name): _NOT_XML.sub("\ufffd", value)
+        for name, value in parsed.items()
+        if isinstance(value, str)
+    }

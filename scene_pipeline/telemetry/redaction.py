@@ -14,10 +14,16 @@ HIDDEN = "[hidden]"
 MIN_SECRET_LENGTH = 6
 """Shorter values are found in ordinary words."""
 
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
-_USER_INFORMATION = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#@\"'<>]+@", re.IGNORECASE)
+# Bounded, and each address taken whole: a text that is nothing but beginnings of addresses would be
+# searched from each of them to its end.
+_SCHEME = r"\b[a-z][a-z0-9+.-]{0,30}://"
+_ADDRESS = re.compile(rf"{_SCHEME}[^\s\"'<>]+", re.IGNORECASE)
+# Up to the last sign: a password may hold one itself.
+_USER_INFORMATION = re.compile(rf"({_SCHEME})[^\s/?#\"'<>]+@", re.IGNORECASE)
+_QUERY = re.compile(r"[?#].*")
 _AUTHORIZATION = re.compile(
-    r"\b(?:(?:Proxy-)?Authorization\s*[:=]\s*(?:(?:Basic|Bearer|Key|Token)\s+)?|Bearer\s+)[^\s,;\"']+",
+    r"\b(?:(?:Proxy-)?Authorization[\"']?\s*[:=]\s*[\"']?(?:(?:Basic|Bearer|Key|Token)\s+)?|Bearer\s+)"
+    r"[^\s,;\"']+",
     re.IGNORECASE,
 )
 _BREAKS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -48,7 +54,8 @@ class Redaction:
 
     def one_line(self, text: str) -> str:
         """A text on one line: without secrets, queries of addresses, and names in them."""
-        shown = _USER_INFORMATION.sub(r"\1", _QUERY.sub(r"\1", text))
+        shown = _ADDRESS.sub(lambda address: _QUERY.sub("", address[0]), text)
+        shown = _USER_INFORMATION.sub(r"\1", shown)
         shown = _AUTHORIZATION.sub(HIDDEN, shown)
         if self._secrets is not None:
             shown = self._secrets.sub(HIDDEN, shown)

@@ -88,7 +88,10 @@ def rows_of(url: str, run_id: str) -> dict[str, list[Any]]:
         ).fetchall()
         checks = conn.execute(
             "SELECT c.evaluation_event, c.asset_key, c.check_name, c.partition, c.execution_status,"
-            " c.materialization_event_storage_id, e.event = c.evaluation_event,"
+            " c.materialization_event_storage_id IS NOT DISTINCT FROM (SELECT max(m.id)"
+            "   FROM event_logs m WHERE m.asset_key = c.asset_key AND m.partition = c.partition"
+            "   AND m.dagster_event_type = 'ASSET_MATERIALIZATION' AND m.run_id = c.run_id),"
+            " e.event = c.evaluation_event,"
             " c.evaluation_event_timestamp = e.timestamp FROM asset_check_executions c"
             " LEFT JOIN event_logs e ON e.id = c.evaluation_event_storage_id"
             " WHERE c.run_id = %s ORDER BY c.id",
@@ -119,7 +122,7 @@ def _comparable(value: Any) -> Any:
         return {
             key: _comparable(item)
             for key, item in value.items()
-            if key not in {"run_id", "timestamp", "pid", "logging_tags"}
+            if key not in {"run_id", "storage_id", "timestamp", "pid", "logging_tags"}
         }
     return [_comparable(item) for item in value] if isinstance(value, list) else value
 
@@ -139,6 +142,7 @@ def test_batched_and_single_events_leave_the_same_rows(
     assert [row[3:5] for row in rows["0"]["checks"]] == [
         (key, "FAILED" if key == FAILED else "SUCCEEDED") for key in KEYS
     ], "what is planned leaves no row"
+    assert all(row[5] for row in rows["0"]["checks"]), "each is about its own materialization"
     assert rows["3"] == rows["0"]
     assert rows["500"] == rows["0"]
 

@@ -133,9 +133,18 @@ def _take(page: Page, shot: Shot, directory: Path) -> Path:
 def _failed_run(page: Page) -> Shot:
     """The run whose scene was refused, by the way that a person takes: the list of runs."""
     page.goto("/runs?q%5B0%5D=status%3AFAILURE")
-    link = page.locator("a[href^='/runs/']").filter(has_text="").first
+    link = page.locator("a[href^='/runs/']").first
     link.wait_for()
-    return Shot("ui-run", link.get_attribute("href") or "", "unfinished_scenes", 900)
+    return Shot(
+        "ui-run", link.get_attribute("href") or "", "unfinished_scenes", 900, _only_the_failure
+    )
+
+
+def _only_the_failure(page: Page) -> None:
+    """The event that names the scenes; others quote this program's own lines and paths."""
+    page.get_by_placeholder("Filter…").fill("type:step_failure")
+    page.keyboard.press("Enter")
+    page.get_by_text("RUN_FAILURE").wait_for(state="hidden")
 
 
 def _page_of_the_storyboard(cli: CommandLine) -> Shot:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -61,6 +62,10 @@ class PseudoTerminal:
     def press(self, key: bytes) -> None:
         """Type something."""
         os.write(self._master, key)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the program a signal, and nobody else."""
+        self._process.send_signal(number)
 
     def read_until(self, condition: Callable[[bytes], bool]) -> None:
         """Take in what is written until it fulfils a condition, or the program has ended.

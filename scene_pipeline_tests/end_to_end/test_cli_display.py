@@ -1,6 +1,9 @@
 """Live displays at real terminals: small, without colours, dumb, interrupted; and piped."""
 
 import re
+import signal
+
+import pytest
 
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.end_to_end.terminal import CTRL_C, HIDE_CURSOR, PseudoTerminal
@@ -67,6 +70,20 @@ def test_a_dumb_terminal_gets_plain_lines(cli: CommandLine) -> None:
     assert code == 0
     assert not SEQUENCES.search(terminal.written)
     assert len(re.findall(rb"scene_\d  generated", terminal.written)) >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_drill_that_is_ended_from_outside_leaves_the_cursor(
+    cli: CommandLine, number: signal.Signals
+) -> None:
+    terminal = PseudoTerminal(cli, "drill", "--provider-faults", "content_policy")
+    terminal.read_until(lambda written: b"Running with every fault at once" in written)
+    terminal.send(number)
+    code = terminal.end()
+
+    assert code == 130
+    assert HIDE_CURSOR in terminal.written
+    assert terminal.is_cursor_shown
 
 
 def test_a_piped_drill_has_a_line_per_step_and_outcome_and_none_with_json(

@@ -105,6 +105,14 @@ def test_what_says_nothing_or_is_no_picture_is_told_in_one_sentence(
     assert refused.document["error"]["next_action"]
 
 
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(cli: CommandLine, tmp_path: Path) -> None:
+    file = cli.write("frame-\udcff.png", frame_file())
+    for arguments in ([], ["--json"]):
+        told = cli("inspect", file, *arguments, env=nowhere(tmp_path))
+        assert told.code == 0, told.err
+        assert "frame-?.png" in told.out
+
+
 def test_a_path_that_is_no_file_and_a_host_that_is_not_allowed_are_refused(
     cli: CommandLine, tmp_path: Path
 ) -> None:

@@ -247,3 +247,16 @@ def test_the_page_lists_every_check_as_it_is() -> None:
         )
         for check in CHECKS
     ]
+
+
+def test_a_scene_that_nothing_can_be_made_of_is_to_be_corrected_first() -> None:
+    standing = replace(STANDING, is_unplanned=True, is_prompt_another=True, problem="It is empty.")
+
+    [told] = [
+        verdict
+        for verdict in standing_verdicts(standing)
+        if verdict.name == "prompt_unchanged_since"
+    ]
+
+    assert not told.passed
+    assert told.words == "It is empty. Version 2 stands. Correct the scene in the document."

@@ -1,5 +1,7 @@
 """What commands write: amounts, foreign text, arguments that mean files."""
 
+import os
+import threading
 from decimal import Decimal
 from pathlib import Path
 
@@ -94,6 +96,38 @@ def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -
 
     assert place.read_bytes() == b"new"
     assert list(place.parent.iterdir()) == [place]
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    place, link = tmp_path / "shared" / "film.json", tmp_path / "film.json"
+    link.symlink_to(place)
+    write_atomically(link, b"old")
+    write_atomically(link, b"new")
+
+    assert link.is_symlink()
+    assert place.read_bytes() == b"new"
+
+
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    write_atomically(pipe, b"rows")
+    reader.join(timeout=10)
+
+    assert read == [b"rows"]
+    assert pipe.is_fifo()
+
+
+def test_links_that_lead_to_each_other_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.symlink_to(other)
+    other.symlink_to(one)
+
+    with pytest.raises(ConfigurationError, match="one cannot be written"):
+        write_atomically(one, b"new")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

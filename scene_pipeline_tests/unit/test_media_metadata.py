@@ -208,6 +208,12 @@ def test_no_entity_of_a_packet_is_followed() -> None:
     assert read_metadata(marked) == {"prompt": "&b;&a;"}
 
 
+def test_characters_that_nobody_can_write_are_replaced_in_what_is_read() -> None:
+    packet = rb'<sp:generation>{"prompt":"a \ud800 b\u0000","\udc00":"x"}</sp:generation>'
+    marked = CONTAINERS["PNG"].insert_blocks(clean_file("PNG"), Blocks(xmp=packet))
+    assert read_metadata(marked) == {"prompt": "a \ufffd b\ufffd", "\ufffd": "x"}
+
+
 @pytest.mark.parametrize("quote", ["'", '"'])
 def test_a_packet_that_another_program_wrote_anew_is_read(quote: str) -> None:
     value = "{&quot;prompt&quot;:&quot;a &amp;amp; &#39;b&#39;&quot;}"

@@ -62,7 +62,8 @@ def test_a_text_that_a_spreadsheet_would_compute_is_marked_as_text(beginning: st
     [_, row] = cells(csv_bytes(rows))
     packed = pd.read_parquet(io.BytesIO(parquet_bytes(rows)))
 
-    assert row == [f"'{hostile}", "-1", "0.0", "0.000000", ""]
+    # a carriage return is written as a line feed
+    assert row == [f"'{hostile}".replace("\r", "\n"), "-1", "0.0", "0.000000", ""]
     assert packed["name"].tolist() == [hostile], "Parquet computes nothing"
 
 
@@ -71,6 +72,16 @@ def test_every_other_text_stands_as_it_is(name: str) -> None:
     [_, row] = cells(csv_bytes(table((name, 1, 0.0, Decimal(0), None))))
 
     assert row[0] == name
+
+
+@pytest.mark.parametrize("line_break", ["\r", "\r\n", "\n"])
+def test_no_text_begins_a_row_of_its_own_whatever_takes_a_carriage_return_for_one(
+    line_break: str,
+) -> None:
+    written = csv_bytes(table((f"scene{line_break}=1+1", 1, 0.0, Decimal(0), None)))
+
+    assert b"\r" not in written
+    assert len(cells(written)) == 2
 
 
 def test_equal_rows_make_equal_bytes_and_none_make_a_heading() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -212,12 +213,23 @@ def test_no_secret_of_the_settings_is_ever_in_a_line(form: str) -> None:
             "see https://x.example/a.png there",
         ),
         ("https://user:word@x.example/a", "https://x.example/a"),
+        ("postgresql://user:p@ss@x.example/a?b=c", "postgresql://x.example/a"),
+        ("{'authorization': 'Key abc:def'}", "{'[hidden]'}"),
+        ('{"Authorization": "Bearer abc"}', '{"[hidden]"}'),
         ("Authorization: Key abc:def", "[hidden]"),
         ("sent Bearer abc.def.ghi to it", "sent [hidden] to it"),
     ],
 )
 def test_signed_addresses_and_authorizations_are_cut(foreign: str, shown: str) -> None:
     assert told(lambda: log.info("%s", foreign))["message"] == shown
+
+
+@pytest.mark.parametrize("piece", ["a.", "a-", "http://", "http://a/", "x://y@", "Authorization:"])
+def test_no_text_takes_long_to_search(piece: str) -> None:
+    hostile = (piece * 20_000)[:20_000]
+    began = time.process_time()
+    told(lambda: log.info("%s", hostile))
+    assert time.process_time() - began < 0.5
 
 
 def test_nothing_is_told_twice(capfd: pytest.CaptureFixture[str]) -> None:

@@ -138,6 +138,9 @@ def _prompt_verdict(standing: SceneStanding) -> CheckVerdict:
     name: CheckName = "prompt_unchanged_since"
     version = standing.version
     ref = SceneRef(standing.project_key, standing.scene_id)
+    if standing.problem is not None:
+        words = f"{standing.problem} Version {version} stands. Correct the scene in the document."
+        return _failed(name, version, words)
     if standing.is_unplanned:
         causes = ["the prompt"] if standing.is_prompt_another else []
     else:

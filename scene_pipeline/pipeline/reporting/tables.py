@@ -24,7 +24,7 @@ Value = str | int | float | Decimal | date | None
 
 _MICRO = Decimal(1) / MICROS_PER_USD
 # What spreadsheets take for the beginning of a formula.
-_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ def csv_bytes(table: ReportTable) -> bytes:
     """Write a table as CSV: UTF-8, a line of headings, dollars with six places.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front, as spreadsheets
-    themselves mark text; every other text stands as it is.
+    themselves mark text; a carriage return becomes a line feed, since a field that holds one is not
+    quoted, and what follows would begin a row; every other text stands as it is.
     """
     texts = [
         [_csv_value(column, value) for column, value in zip(table.columns, row, strict=True)]
@@ -110,5 +111,6 @@ def _csv_value(column: Column, value: Value) -> str:
         return f"{value:.6f}"
     if column.kind == "text":
         text = str(value).replace("\0", "")
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
         return f"'{text}" if text.startswith(_FORMULA_BEGINNINGS) else text
     return str(value)
