@@ -10,10 +10,10 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down test test-long lint format types lock clean
+.PHONY: help run up down test test-long screenshots lint format types lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(RUNTIME) ## Make the frames of the example film, or of FILE=my.json
 	@$(BIN)/scene-pipeline run "$(FILE)"
@@ -29,6 +29,9 @@ test: $(DEVELOPMENT) ## Run the tests, about a quarter of an hour
 
 test-long: $(DEVELOPMENT) ## Run the soaks, races and walks that `make test` leaves out
 	$(BIN)/python -m pytest -m long --durations 10
+
+screenshots: $(DEVELOPMENT) ## Take the pictures of docs/ui.md anew; needs Chromium
+	$(BIN)/python -m scene_pipeline_tests.end_to_end.screenshots
 
 lint: $(DEVELOPMENT) types ## Check style, formatting and types
 	$(BIN)/ruff check .

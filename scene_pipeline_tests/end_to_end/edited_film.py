@@ -7,17 +7,36 @@ does.
 
 import io
 import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.providers.landscape.painter import paint
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
+from scene_pipeline_tests.end_to_end.servers import free_ports, up
+from scene_pipeline_tests.standins.postgres import passable_directory
 
 FILM = Path(__file__).parents[2] / "examples" / "lighthouse.json"
 KEY = "lighthouse"
 MODEL = "fal-ai/flux/dev"
 STALE, INVALID, REJECTED, MADE_TWICE = "scene_5", "scene_7", "scene_9", "scene_2"
+
+
+@contextmanager
+def edited_film() -> Iterator[CommandLine]:
+    """The film, with everything up for as long as the block lasts."""
+    with (
+        passable_directory() as home,
+        tempfile.TemporaryDirectory() as scratch,
+        FalStandIn(Path(scratch) / "fal") as fal,
+    ):
+        cli = CommandLine(home / "home", Path(scratch), {**fal.environment, **free_ports()})
+        _make_film(cli, fal)
+        with up(cli):
+            yield cli
 
 
 def draw_landscape(prompt: str, seed: int, size: tuple[int, int], media_type: str) -> bytes:
@@ -27,13 +46,7 @@ def draw_landscape(prompt: str, seed: int, size: tuple[int, int], media_type: st
     return encoded.getvalue()
 
 
-def make_film(cli: CommandLine, fal: FalStandIn) -> None:
-    """Make the example film, edit it and make one of its frames again.
-
-    Args:
-        cli: Its variables are those of the stand-in.
-        fal: With nothing queued.
-    """
+def _make_film(cli: CommandLine, fal: FalStandIn) -> None:
     fal.media.draw = draw_landscape  # type: ignore[assignment]  # of the same arguments
     document = json.loads(FILM.read_text(encoding="utf-8"))
     scenes = document["scenes"]
@@ -50,7 +63,7 @@ def make_film(cli: CommandLine, fal: FalStandIn) -> None:
     _run(cli, KEY, "--stale", "--scene", MADE_TWICE)
 
 
-def _scenes(scene_ids: Any) -> list[str]:
+def _scenes(scene_ids: Iterable[str]) -> list[str]:
     return [word for scene_id in scene_ids for word in ("--scene", scene_id)]
 
 

@@ -7,20 +7,15 @@ Dagster's UI in a headless Chromium. Nothing is paid: Fal is its stand-in.
 """
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Page
 
-from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.end_to_end.dagster_ui import dagster_window
-from scene_pipeline_tests.end_to_end.edited_film import KEY, MADE_TWICE, STALE, make_film
-from scene_pipeline_tests.end_to_end.servers import free_ports, up
-from scene_pipeline_tests.standins.postgres import passable_directory
+from scene_pipeline_tests.end_to_end.edited_film import KEY, MADE_TWICE, STALE, edited_film
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WIDTH_PIXELS = 1400
@@ -42,7 +37,8 @@ class Shot:
     """What a person does before looking."""
 
 
-def _of_partition(asset: str, key: str) -> str:
+def of_partition(asset: str, key: str) -> str:
+    """The page of one partition of an asset."""
     return f"/assets/{asset}?view=partitions&partition={key.replace('/', '%2F')}"
 
 
@@ -55,38 +51,40 @@ def _open_markdown(label: str) -> Callable[[Page], None]:
     return click
 
 
-def _open_check(name: str) -> Callable[[Page], None]:
+def _open_partition_of_check(name: str, key: str) -> Callable[[Page], None]:
     def click(page: Page) -> None:
         page.get_by_text(name, exact=True).first.click()
-        page.get_by_text("Latest execution").wait_for()
+        page.get_by_text("Partitions", exact=True).last.click()
+        page.get_by_text(key, exact=True).first.click()
+        page.get_by_text("Evaluation result").wait_for()
 
     return click
 
 
 SHOTS = (
-    Shot("ui-storyboard", _of_partition("storyboard", KEY), "next_action", 1180),
+    Shot("ui-storyboard", of_partition("storyboard", KEY), "next_action", 1180),
     Shot(
         "ui-contact-sheet",
-        _of_partition("storyboard", KEY),
+        of_partition("storyboard", KEY),
         "next_action",
         1000,
         _open_markdown("preview"),
     ),
-    Shot("ui-versions", _of_partition("scene_image", f"{KEY}/{MADE_TWICE}"), "prompt_diff", 1250),
+    Shot("ui-versions", of_partition("scene_image", f"{KEY}/{MADE_TWICE}"), "prompt_diff", 1250),
     Shot(
         "ui-compared",
-        _of_partition("scene_image", f"{KEY}/{MADE_TWICE}"),
+        of_partition("scene_image", f"{KEY}/{MADE_TWICE}"),
         "prompt_diff",
         800,
         _open_markdown("compared"),
     ),
-    Shot("ui-cost", _of_partition("project_report", KEY), "cost_usd", 1180),
+    Shot("ui-cost", of_partition("project_report", KEY), "cost_usd", 1180),
     Shot(
         "ui-checks",
         "/assets/scene_start_frame?view=checks",
         "prompt_unchanged_since",
         900,
-        _open_check("prompt_unchanged_since"),
+        _open_partition_of_check("prompt_unchanged_since", f"{KEY}/{STALE}"),
     ),
     Shot("ui-asset", "/assets/scene_image?view=overview", "Columns", 1250),
 )
@@ -98,24 +96,11 @@ def take_screenshots(directory: Path) -> Iterator[Path]:
     Args:
         directory: Where they go; pictures of the same names are replaced.
     """
-    with _film_with_everything_up() as cli, dagster_window(cli) as page:
+    with edited_film() as cli, dagster_window(cli) as page:
         for shot in SHOTS:
             yield _take(page, shot, directory)
         yield _take(page, _failed_run(page), directory)
         yield _take(page, _page_of_the_storyboard(cli), directory)
-
-
-@contextmanager
-def _film_with_everything_up() -> Iterator[CommandLine]:
-    with (
-        passable_directory() as home,
-        tempfile.TemporaryDirectory() as scratch,
-        FalStandIn(Path(scratch) / "fal") as fal,
-    ):
-        cli = CommandLine(home / "home", Path(scratch), {**fal.environment, **free_ports()})
-        make_film(cli, fal)
-        with up(cli):
-            yield cli
 
 
 def _take(page: Page, shot: Shot, directory: Path) -> Path:
@@ -142,9 +127,11 @@ def _failed_run(page: Page) -> Shot:
 
 def _only_the_failure(page: Page) -> None:
     """The event that names the scenes; others quote this program's own lines and paths."""
-    page.get_by_placeholder("Filter…").fill("type:step_failure")
+    page.get_by_placeholder("Filter…").fill("type:STEP_FAILURE")
     page.keyboard.press("Enter")
     page.get_by_text("RUN_FAILURE").wait_for(state="hidden")
+    page.get_by_text("View full message").click()
+    page.get_by_role("button", name="Done").wait_for()
 
 
 def _page_of_the_storyboard(cli: CommandLine) -> Shot:
