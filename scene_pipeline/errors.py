@@ -37,8 +37,10 @@ AGAIN: Final = "`scene-pipeline run PROJECT --scene SCENE`"
 ANOTHER: Final = "`scene-pipeline run PROJECT --regenerate --scene SCENE`"
 """The command that asks for a new version of a scene, and pays for it."""
 
-_COMMAND = re.compile(r"`scene-pipeline [^`]*`")
-_PLACE = re.compile(r"\b(?:PROJECT|SCENE)\b")
+# Quotes are read as a shell reads them: within them stands a name, whatever it holds.
+_QUOTED = r"'[^']*'|\"[^\"]*\""
+_COMMAND = re.compile(rf"`scene-pipeline (?:{_QUOTED}|[^`'\"])*`")
+_PLACE = re.compile(rf"{_QUOTED}|(?<=\s)(?:PROJECT|SCENE)(?=[\s`])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,20 @@ def named(next_action: str, project_key: str, scene_id: str) -> str:
         project_key: The scene's project.
         scene_id: The scene.
     """
-    names = {"PROJECT": shlex.quote(project_key), "SCENE": shlex.quote(scene_id)}
+    names = {"PROJECT": quoted(project_key), "SCENE": quoted(scene_id)}
     return _COMMAND.sub(
-        lambda command: _PLACE.sub(lambda place: names[place[0]], command[0]), next_action
+        lambda command: _PLACE.sub(lambda place: names.get(place[0], place[0]), command[0]),
+        next_action,
     )
+
+
+def quoted(name: str) -> str:
+    """A name as a command of a next action holds it: one word for a shell, and no place.
+
+    Args:
+        name: A project's key or a scene's id: any text, "SCENE" too.
+    """
+    return f"'{name}'" if name in ("PROJECT", "SCENE") else shlex.quote(name)
 
 
 class UsageError(ScenePipelineError):

@@ -9,7 +9,6 @@ or a page of our own is offered as a download, and every answer forbids sniffing
 (`api.app`).
 """
 
-import re
 from collections.abc import AsyncIterator, Iterator
 
 from anyio import CancelScope
@@ -21,7 +20,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from scene_pipeline.api.ranges import part_asked_for
 from scene_pipeline.api.refusals import NOT_ADMITTED, refusal
 from scene_pipeline.errors import StorageError
-from scene_pipeline.scenes.identity import PROJECTS_PREFIX, REPORTS_PREFIX
+from scene_pipeline.scenes.identity import is_report_page
 from scene_pipeline.storage.base import IMMUTABLE_CACHE_CONTROL
 from scene_pipeline.storage.keys import INLINE_TYPES, content_digest_in, content_type_of
 from scene_pipeline.storage.served import ServedStore
@@ -35,8 +34,6 @@ PAGE_POLICY = (
 )
 """Of our own pages, which are shown in place: what stands in them is seen, nothing is run or asked
 for, and they are no part of this server for anything else that it shows."""
-
-_PAGE_KEY = re.compile(rf"(?:{PROJECTS_PREFIX}/[0-9a-f-]{{36}}/)?{REPORTS_PREFIX}/[^/]+\.html")
 
 
 class FrameEndpoint:
@@ -123,7 +120,7 @@ def _cache_control(digest: str | None, *, is_private: bool) -> str:
 
 def _entity_headers(key: str, sent: range) -> dict[str, str]:
     content_type = content_type_of(key)
-    is_page = _PAGE_KEY.fullmatch(key) is not None
+    is_page = is_report_page(key)
     disposition = "inline" if is_page or content_type in INLINE_TYPES else "attachment"
     policy = {"Content-Security-Policy": PAGE_POLICY} if is_page else {}
     return policy | {

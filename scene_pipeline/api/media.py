@@ -13,14 +13,12 @@ from starlette.responses import PlainTextResponse, Response
 
 from scene_pipeline.api.refusals import refusal
 from scene_pipeline.errors import StorageError
-from scene_pipeline.scenes.identity import ASSETS_PREFIX, PROJECTS_PREFIX, REPORTS_PREFIX
+from scene_pipeline.scenes.identity import READABLE_PREFIXES
 from scene_pipeline.storage.base import SIGNED_URL_SECONDS, ObjectStore
 from scene_pipeline.storage.keys import content_type_of
 from scene_pipeline.storage.served import ServedStore
 
-SHOWN_PREFIXES = (f"{PROJECTS_PREFIX}/", f"{ASSETS_PREFIX}/", f"{REPORTS_PREFIX}/")
-"""Frames, sheets, reports, and what is in the library. Uploads that nobody has looked at and the
-objects of `doctor` are not among them."""
+_SHOWN = tuple(f"{prefix}/" for prefix in READABLE_PREFIXES)
 REDIRECT_CACHE_SECONDS = SIGNED_URL_SECONDS // 12
 """How long a browser may go on using one signed address: well below the time that it works."""
 
@@ -38,7 +36,7 @@ class GatewayEndpoint:
     async def __call__(self, request: Request) -> Response:
         """Answer GET and HEAD; a key without an address is not found."""
         key: str = request.path_params["key"]
-        if not key.startswith(SHOWN_PREFIXES):
+        if not key.startswith(_SHOWN):
             return PlainTextResponse("object_missing\n", status_code=404)
         try:
             return await self.led_to(request.method, key)

@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
         set_up(settings)
         serve(settings, chosen.host, chosen.port)
     except UsageError as error:
-        sys.stderr.write(f"{error.message} {error.next_action}\n")
+        sys.stderr.write(f"{error}\n")
         return 2
     return 0
 

@@ -23,6 +23,8 @@ _STYLES = {
     "generation_fallback": "yellow",
     "generation_paid_again": "yellow",
     "submit_resolved": "yellow",
+    "frame_check_failed": "yellow",
+    "frame_check_passed": "green",
     "version_recorded": "green",
     "frame_published": "green",
     "upload_complete": "green",
@@ -169,6 +171,10 @@ def _asset(doing: str) -> Callable[[FeedEvent, Mapping[str, Any]], str]:
     return words
 
 
+def _check(data: Mapping[str, Any]) -> str:
+    return _text(data, "check").replace("_", " ")
+
+
 def _drift(_event: FeedEvent, data: Mapping[str, Any]) -> str:
     of = _text(data, "subject") or f"version {_text(data, 'version') or '?'}"
     return f"repaired: {_text(data, 'kind').replace('_', ' ')} ({of})"
@@ -196,6 +202,10 @@ _WORDS: Mapping[str, Callable[[FeedEvent, Mapping[str, Any]], str]] = {
     ),
     "drift_repaired": _drift,
     "frame_published": lambda _, data: f"published: {_text(data, 'url')}",
+    "frame_check_failed": lambda _, data: f"check {_check(data)} failed: {_text(data, 'words')}",
+    "frame_check_passed": lambda _, data: (
+        f"check {_check(data)} passes again: {_text(data, 'words')}"
+    ),
     "project_imported": lambda _, data: f"imported, revision {_text(data, 'revision')}",
     "project_settings_changed": _settings,
     "scene_locked": lambda _event, _data: "locked",

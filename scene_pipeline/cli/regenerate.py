@@ -20,7 +20,7 @@ from scene_pipeline.cli.tables import SceneTable
 from scene_pipeline.cli.terminal import Terminal, command, plain
 from scene_pipeline.cli.up_record import RunningUp, read_running
 from scene_pipeline.cli.wording import plural, style_of
-from scene_pipeline.errors import UsageError
+from scene_pipeline.errors import UsageError, quoted
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.planning.asking import Asked, AskedScene, Which, Wish, ask
 from scene_pipeline.pipeline.prices import load_prices
@@ -57,7 +57,7 @@ class RegenerateArguments:
             raise UsageError(
                 "Name the scenes, or one of --all, --stale, --failed and --missing.",
                 code="usage",
-                next_action=f"See them with `scene-pipeline plan {self.project_key}`.",
+                next_action=f"See them with `scene-pipeline plan {quoted(self.project_key)}`.",
             )
         return Wish(
             scene_ids=self.scene_ids,

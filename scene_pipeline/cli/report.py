@@ -96,7 +96,8 @@ def _reading(project_key: str) -> "Callable[[Connection], Awaitable[ProjectRepor
 async def _page(settings: Settings, database_url: str, report: "ProjectReport") -> bytes:
     """The storyboard's page with the tables of the report."""
     from scene_pipeline.pipeline.reporting.page import render_page  # noqa: PLC0415
-    from scene_pipeline.pipeline.reporting.scene_pages import gather, page_of  # noqa: PLC0415
+    from scene_pipeline.pipeline.reporting.page_layout import page_of  # noqa: PLC0415
+    from scene_pipeline.pipeline.reporting.scene_pages import gather  # noqa: PLC0415
     from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
 
     async with open_services(settings, database_url) as services:

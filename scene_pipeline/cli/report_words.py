@@ -18,12 +18,11 @@ from scene_pipeline.cli.wording import (
     spent_in_words,
     style_of,
 )
-from scene_pipeline.database.budgets import CostTotals
-from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.reporting.tables import dollars_each
+from scene_pipeline.pipeline.reporting.spending import dollars_each, money_columns
 
 if TYPE_CHECKING:
-    from scene_pipeline.pipeline.reporting.project_report import ProjectReport, Spending
+    from scene_pipeline.pipeline.reporting.project_report import ProjectReport
+    from scene_pipeline.pipeline.reporting.spending import Spending
     from scene_pipeline.pipeline.reporting.tables import Value
 
 Record = Mapping[str, "Value"]
@@ -72,21 +71,21 @@ def report_json(report: "ProjectReport", files: Mapping[str, Path]) -> dict[str,
 def _fields(report: "ProjectReport") -> dict[str, str]:
     totals = report.totals
     in_film = sum(record["state"] != "retired" for record in report.scenes.records())
-    costs = CostTotals(totals.metered_micros, totals.estimated_micros, totals.doubtful_micros)
     fields = {
         "frames": f"{totals.frames} of {plural(in_film, 'scene')},"
         f" {plural(totals.versions, 'picture')} made",
         "attempts": f"{totals.attempts} sent, {plural(totals.failures, 'failure')}"
         + (f" ({totals.rejections} rejected)" if totals.rejections else ""),
         "waited": f"{duration(totals.seconds)} for answers, many at once",
-        "money": spent_in_words(costs),
+        "money": spent_in_words(totals.money),
     }
-    each = dollars_each(totals.cost_micros, totals.frames)
+    each = dollars_each(totals.money, totals.frames)
     if each:
         fields["per frame"] = dollars(each)
-    if totals.wasted_micros:
+    wasted = totals.money.wasted_micros
+    if wasted:
         fields["not shown"] = (
-            f"{dollars_of(totals.wasted_micros)} for other versions, failures and doubtful payments"
+            f"{dollars_of(wasted)} for other versions, failures and doubtful payments"
         )
     return fields
 
@@ -140,7 +139,7 @@ def _seconds(seconds: "Value") -> str:
 
 
 def _totals_json(totals: "Spending") -> dict[str, Any]:
-    each = dollars_each(totals.cost_micros, totals.frames)
+    each = dollars_each(totals.money, totals.frames)
     return {
         "frames": totals.frames,
         "versions": totals.versions,
@@ -148,11 +147,7 @@ def _totals_json(totals: "Spending") -> dict[str, Any]:
         "failures": totals.failures,
         "rejections": totals.rejections,
         "seconds": totals.seconds,
-        "cost_usd": float(usd(totals.cost_micros)),
-        "metered_usd": float(usd(totals.metered_micros)),
-        "estimated_usd": float(usd(totals.estimated_micros)),
-        "doubtful_usd": float(usd(totals.doubtful_micros)),
-        "wasted_usd": float(usd(totals.wasted_micros)),
+        **{name: float(amount) for name, amount in money_columns(totals.money).items()},
         "cost_per_frame_usd": None if each is None else float(each),
     }
 

@@ -4,7 +4,8 @@ Belongs here: standard output and standard error, colours, and making foreign te
 not belong here: what a command has to say.
 
 With `--json`, standard output carries one JSON document and nothing else; an error is the document
-`{"error": {"code", "message", "next_action"}}`, and its sentence goes to standard error as always.
+`{"error": {"code", "message", "next_action"}}` on one line, so that it also fits where a command
+writes an object a line, and its sentence goes to standard error as always.
 """
 
 import json
@@ -61,8 +62,11 @@ class Terminal:
     def document(self, value: Mapping[str, Any]) -> None:
         """Write the one JSON document of a command."""
         self._has_document = True
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
-        sys.stdout.flush()
+        _write_json(value, indent=2)
+
+    def line(self, value: Mapping[str, Any]) -> None:
+        """Write one object of a command that writes one a line."""
+        _write_json(value)
 
     def say(self, text: str = "", style: str | None = None) -> None:
         """Write a line for people; nothing with `--json`."""
@@ -82,13 +86,18 @@ class Terminal:
         problems = error.problems if isinstance(error, DocumentError) else ()
         if self.is_json and not self._has_document:
             with suppress(OSError):  # a standard output that takes nothing is told below, too
-                self.document({"error": error_json(error, problems)})
+                self.line({"error": error_json(error, problems)})
         is_coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         word = "\x1b[1;31merror\x1b[0m" if is_coloured else "error"
         sentence = plain(f"[{error.error_code}]: {error.message} {error.next_action}")
         lines = [f"{word} {sentence}", *(problem_lines(problems) if len(problems) > 1 else [])]
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
+
+
+def _write_json(value: Mapping[str, Any], *, indent: int | None = None) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def plain(text: str) -> str:

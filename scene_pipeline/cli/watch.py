@@ -5,10 +5,8 @@ here: which events can be told (`database.event_feed`), their words (`cli.event_
 """
 
 import asyncio
-import json
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -92,7 +90,7 @@ class _Watch:
             feed = EventFeed(since, project_id)
         found = await under_way(conn, project_id)
         if self.terminal.is_json:
-            _write_line(_begin_json(project_key, feed.newest_known, found))
+            self.terminal.line(_begin_json(project_key, feed.newest_known, found))
         else:
             self._say_begin(project_key, feed.newest_known, found)
         return feed
@@ -122,6 +120,7 @@ class _Watch:
     async def _follow(self, conn: "Connection", feed: EventFeed) -> None:
         await conn.set_autocommit(True)
         held_up_since: float | None = None
+        is_held_up_said = False
         while True:
             events = await feed.read(conn, PAGE)
             if self.is_lost:
@@ -130,10 +129,11 @@ class _Watch:
             for event in events:
                 self._write(event)
             if not feed.held_up_by:
-                held_up_since = None
+                held_up_since, is_held_up_said = None, False
             elif held_up_since is None:
                 held_up_since = time.monotonic()
-            elif 0 <= time.monotonic() - held_up_since - HELD_UP_SECONDS < POLL_SECONDS:
+            elif not is_held_up_said and time.monotonic() - held_up_since >= HELD_UP_SECONDS:
+                is_held_up_said = True
                 number = plural(len(feed.held_up_by), "open transaction")
                 self._note(f"Waiting for {number}, which may have written events, to end ...")
             if not feed.has_more:
@@ -141,7 +141,7 @@ class _Watch:
 
     def _write(self, event: FeedEvent) -> None:
         if self.terminal.is_json:
-            _write_line(event_json(event))
+            self.terminal.line(event_json(event))
         else:
             self.terminal.say(event_line(event), style=event_style(event))
 
@@ -214,8 +214,3 @@ def _begin_json(project_key: str | None, after: int, found: list[UnderWay]) -> d
 
 def _id(value: UUID | None) -> str | None:
     return None if value is None else str(value)
-
-
-def _write_line(value: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-    sys.stdout.flush()

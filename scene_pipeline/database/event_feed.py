@@ -178,4 +178,9 @@ async def _events(
         f"{_ROWS}{chosen} ORDER BY e.id LIMIT %(limit)s",
         {"after": after, "until": until, "project": project_id, "limit": limit},
     )
-    return [FeedEvent(**row) for row in await cursor.fetchall()]
+    return [FeedEvent(**{**row, "data": _members(row["data"])}) for row in await cursor.fetchall()]
+
+
+def _members(data: Any) -> Mapping[str, Any]:
+    """An event's facts: another program's row may hold anything that is JSON."""
+    return data if isinstance(data, Mapping) else {"data": data}

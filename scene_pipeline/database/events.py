@@ -28,6 +28,8 @@ EventKind = Literal[
     "addresses_changed",
     "drift_repaired",
     "frame_published",
+    "frame_check_failed",
+    "frame_check_passed",
     "project_imported",
     "project_settings_changed",
     "scene_locked",

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal, LiteralString
 from uuid import UUID
 
+from scene_pipeline.database.events import append_event
 from scene_pipeline.database.rows import Connection
 
 
@@ -49,22 +50,75 @@ class CurrentAddress:
     size_bytes: int
 
 
+_Key = tuple[UUID, str, str]
+"""A project, a scene of it, and a check."""
 _NAMES = tuple(VerdictRow.__dataclass_fields__)
 _COLUMNS = ", ".join(_NAMES)
 
 
-async def save_verdicts(conn: Connection, rows: Sequence[VerdictRow]) -> None:
-    """Keep verdicts in the place of older ones of the same checks and scenes, in one statement.
+async def save_verdicts(
+    conn: Connection, rows: Sequence[VerdictRow], *, run_id: str | None = None
+) -> None:
+    """Keep verdicts in the place of older ones of the same checks and scenes, and feed what turned.
+
+    A check that fails now and did not before is an event, and one that passes again; that all is
+    well from the first is none. Event and verdict are committed together.
 
     Args:
         conn: Any.
         rows: Of one check and scene the last one counts.
+        run_id: Dagster's id of the run that found them.
     """
     newest = {(row.project_id, row.scene_id, row.name): row for row in rows}
     if not newest:
         return
     # In one order, so that two writers never wait for each other.
     ordered = [newest[key] for key in sorted(newest, key=str)]
+    async with conn.transaction():
+        failing = await _failing(conn, ordered)
+        await _replace(conn, ordered)
+        for row in ordered:
+            if row.passed is (_key(row) in failing):
+                await append_event(
+                    conn,
+                    "frame_check_passed" if row.passed else "frame_check_failed",
+                    project_id=row.project_id,
+                    scene_id=row.scene_id,
+                    run_id=run_id,
+                    data={
+                        "check": row.name,
+                        "version": row.version,
+                        "severity": row.severity,
+                        "words": row.words,
+                    },
+                )
+
+
+def _key(row: VerdictRow) -> _Key:
+    return row.project_id, row.scene_id, row.name
+
+
+async def _failing(conn: Connection, rows: Sequence[VerdictRow]) -> frozenset[_Key]:
+    """Which of these checks failed by what is kept; it is held until the transaction ends."""
+    cursor = await conn.execute(
+        "SELECT c.project_id, c.scene_id, c.name, c.passed"
+        " FROM unnest(%s::uuid[], %s::text[], %s::text[]) WITH ORDINALITY"
+        "   AS t(project_id, scene_id, name, place)"
+        " JOIN frame_checks c USING (project_id, scene_id, name) ORDER BY t.place FOR UPDATE OF c",
+        (
+            [row.project_id for row in rows],
+            [row.scene_id for row in rows],
+            [row.name for row in rows],
+        ),
+    )
+    return frozenset(
+        (row["project_id"], row["scene_id"], row["name"])
+        for row in await cursor.fetchall()
+        if not row["passed"]
+    )
+
+
+async def _replace(conn: Connection, ordered: Sequence[VerdictRow]) -> None:
     await conn.execute(
         f"INSERT INTO frame_checks ({_COLUMNS}) SELECT {_COLUMNS} FROM"
         " unnest(%(project_id)s::uuid[], %(scene_id)s::text[], %(name)s::text[],"
@@ -101,6 +155,17 @@ async def verdicts_of_project(
         CheckedAt(VerdictRow(**{name: row[name] for name in _NAMES}), row["checked_at"])
         for row in found
     ]
+
+
+async def verdicts_of_scenes(
+    conn: Connection, project_id: UUID, scene_ids: Sequence[str]
+) -> list[VerdictRow]:
+    """The newest verdicts of all checks on some of a project's scenes."""
+    cursor = await conn.execute(
+        f"SELECT {_COLUMNS} FROM frame_checks WHERE project_id = %s AND scene_id = ANY(%s)",
+        (project_id, list(scene_ids)),
+    )
+    return [VerdictRow(**row) for row in await cursor.fetchall()]
 
 
 async def kept_verdicts(

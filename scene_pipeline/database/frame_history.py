@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from scene_pipeline.database.measures import answer_seconds
 from scene_pipeline.database.rows import Connection, GenerationState
 
 HISTORY_LENGTH = 20
@@ -34,7 +35,10 @@ class AskedFor:
 
 @dataclass(frozen=True, slots=True)
 class EarlierVersion:
-    """The version before a generation's first, with the picture as it is stored."""
+    """The version before a generation's first, with the picture as it is stored.
+
+    One that was set aside never counted, and stands before none, as for the checks.
+    """
 
     version: int
     storage_url: str
@@ -144,9 +148,9 @@ def _asked(row: Mapping[str, Any], prefix: str) -> AskedFor:
     )
 
 
-_HISTORIES = """
+_HISTORIES = f"""
 SELECT g.id, g.provider, g.endpoint, g.prompt, g.negative_prompt, g.seed, g.parameters, g.content,
-       extract(epoch FROM g.completed_at - g.submitting_at)::float8 AS generation_seconds,
+       {answer_seconds("g")} AS generation_seconds,
        -- A picture that was taken over was stored long ago, and one that was at its provider at
        -- first came home at a time that says nothing of storing.
        CASE WHEN g.reused_image_id IS NULL AND g.external_url IS NULL
@@ -161,17 +165,18 @@ SELECT g.id, g.provider, g.endpoint, g.prompt, g.negative_prompt, g.seed, g.para
 FROM generations g
 LEFT JOIN LATERAL (
     SELECT i.* FROM scene_images i
-    WHERE i.project_id = g.project_id AND i.scene_id = g.scene_id AND i.version <
+    WHERE i.project_id = g.project_id AND i.scene_id = g.scene_id AND i.rejection IS NULL
+        AND i.version <
         (SELECT min(own.version) FROM scene_images own WHERE own.generation_id = g.id)
     ORDER BY i.version DESC LIMIT 1) v ON true
 LEFT JOIN generations b ON b.id = v.generation_id
 WHERE g.id = ANY(%(ids)s)
 """
 
-_ATTEMPTS = """
+_ATTEMPTS = f"""
 SELECT g.id AS asked_id, n.total, n.id AS generation_id, n.provider, n.endpoint, n.state,
        i.version, n.error_code,
-       extract(epoch FROM n.completed_at - n.submitting_at)::float8 AS seconds,
+       {answer_seconds("n")} AS seconds,
        (coalesce(n.cost_micros, 0) + n.doubtful_micros)::bigint AS cost_micros, n.cost_kind,
        n.created_at
 FROM generations g

@@ -1,6 +1,5 @@
 """Projects and the scenes derived from their documents."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -9,7 +8,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database.rows import Connection, ProjectRow, SceneRow, SceneState
-from scene_pipeline.errors import NotFoundError
+from scene_pipeline.errors import NotFoundError, quoted
 
 _PROJECT: LiteralString = "id, key, revision, planned_revision, origin, archived_at, is_scratch"
 
@@ -64,7 +63,7 @@ def unknown_scene(project_key: str, scene_id: str) -> NotFoundError:
     return NotFoundError(
         f"Project {project_key!r} has no scene {scene_id!r}.",
         code="scene_unknown",
-        next_action=f"See its scenes with `scene-pipeline status {shlex.quote(project_key)}`.",
+        next_action=f"See its scenes with `scene-pipeline status {quoted(project_key)}`.",
     )
 
 

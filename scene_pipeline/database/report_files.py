@@ -15,8 +15,16 @@ ReportKind = Literal[
     "start_frames",
     "project_report_csv",
     "project_report_parquet",
+    "project_models_csv",
+    "project_models_parquet",
+    "project_failures_csv",
+    "project_failures_parquet",
     "portfolio_report_csv",
     "portfolio_report_parquet",
+    "portfolio_models_csv",
+    "portfolio_models_parquet",
+    "portfolio_days_csv",
+    "portfolio_days_parquet",
     "portfolio_report_chart",
 ]
 

@@ -1,7 +1,7 @@
 """What reports are made from: lines and sums of the ledger, read in one snapshot.
 
 Belongs here: the SQL of one project's report, and the snapshot. Does not belong here: all projects
-together (`reporting_all`), tables and files (`pipeline.reporting`).
+together (`reporting_all`), what is measured (`measures`), tables and files (`pipeline.reporting`).
 
 Money is counted as the budgets count it: what a generation cost, and beside it what lost requests
 may have cost. The statements are a handful however large a project is.
@@ -13,41 +13,14 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
+from scene_pipeline.database.measures import (
+    REJECTED_CODE,
+    REJECTED_PICTURE,
+    answer_seconds,
+    used_generations,
+)
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.database.rows import Connection
-
-REJECTED_CODE = "content_rejected"
-"""The failure of a picture, or of a prompt, that a content check objected to."""
-
-# A picture that was refused after it was paid for is recorded, and tells of itself by its row.
-REJECTED_PICTURE: LiteralString = (
-    "g.state = 'failed' AND g.flagged_input = 'output' AND g.recorded_at IS NOT NULL"
-)
-# A second request of the same row keeps the old answer's moment until it has one of its own.
-SECONDS: LiteralString = (
-    "CASE WHEN g.completed_at >= g.submitted_at"
-    " THEN extract(epoch FROM g.completed_at - g.submitted_at)::float8 END"
-)
-
-
-def used_generations(made: LiteralString, kept: LiteralString) -> LiteralString:
-    """Whose picture is a scene's frame: made for it, or kept for one that would be bought again.
-
-    Args:
-        made: Condition on the current version `i`.
-        kept: Condition on the older version `o` whose picture stands in.
-    """
-    return f"""
-    SELECT i.generation_id FROM scene_images i
-    JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id
-    WHERE i.is_current AND s.retired_at IS NULL AND {made}
-    UNION
-    SELECT o.generation_id FROM scene_images o
-    JOIN generations r ON r.reused_image_id = o.id
-    JOIN scene_images i ON i.generation_id = r.id AND i.is_current
-    JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id
-    WHERE s.retired_at IS NULL AND {kept}
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +47,7 @@ class GenerationLine:
     attempts: int
     """Requests that the service may have accepted."""
     seconds: float | None
-    """From the service's acceptance to its answer; None where there was none."""
+    """From the request to the provider's answer; None where there was none."""
     cost_micros: int
     cost_kind: str | None
     """"metered", "estimated" or "free"; None where nothing was asked of anybody."""
@@ -143,7 +116,7 @@ ORDER BY s.retired_at IS NOT NULL, s.position, s.scene_id
 """
 _GENERATIONS: LiteralString = f"""
 SELECT g.scene_id, g.provider, g.endpoint AS model, g.submit_count AS attempts,
-       {SECONDS} AS seconds, coalesce(g.cost_micros, 0) AS cost_micros, g.cost_kind,
+       {answer_seconds("g")} AS seconds, coalesce(g.cost_micros, 0) AS cost_micros, g.cost_kind,
        g.doubtful_micros, coalesce(v.versions, 0)::int AS versions,
        coalesce(v.is_current AND s.retired_at IS NULL, false) AS is_current,
        g.id IN ({used_generations(_OWN_I, _OWN_O)}) AS is_used

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, LiteralString
 
-from scene_pipeline.database.reporting import (
+from scene_pipeline.database.measures import (
+    MONEY,
     REJECTED_CODE,
     REJECTED_PICTURE,
-    SECONDS,
-    snapshot,
+    Money,
+    answer_seconds,
     used_generations,
+    with_money,
 )
+from scene_pipeline.database.reporting import snapshot
 from scene_pipeline.database.rows import Connection
 
 MAX_DAYS = 400
@@ -33,22 +36,16 @@ class ProjectSums:
     is_archived: bool
     scenes: int
     ready: int
-    """Scenes whose frame may go to video, as the storyboard's list has it: stored, and made from
-    what the document says, or locked, or chosen by hand."""
+    """Scenes whose frame may go to video, as the storyboard's list has it."""
     frames: int
     """Scenes that have a frame at all."""
     versions: int
     attempts: int
     failures: int
-    cost_micros: int
-    """All of it, doubtful payments included, as the budgets count."""
-    metered_micros: int
-    estimated_micros: int
-    doubtful_micros: int
-    used_micros: int
-    """Spent on pictures that are shown."""
+    money: Money
+    """Doubtful payments included, as the budgets count."""
     week_micros: int
-    """Of `cost_micros`, the last 7 days, today included."""
+    """Of all of it, the last 7 days, today included."""
     month_micros: int
     """Likewise, the last 30 days."""
 
@@ -85,10 +82,7 @@ class ModelSums:
     rejections: int
     seconds_median: float | None
     seconds_p95: float | None
-    metered_micros: int
-    estimated_micros: int
-    doubtful_micros: int
-    used_micros: int
+    money: Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +100,7 @@ class PortfolioSums:
 
 
 _USED: LiteralString = f"used AS MATERIALIZED ({used_generations('true', 'true')})"
+_SECONDS: LiteralString = answer_seconds("g")
 _PAID_AT: LiteralString = "coalesce(g.submitting_at, g.completed_at, g.created_at)"
 _FAILED: LiteralString = f"""failed AS MATERIALIZED (
     SELECT e.project_id, g.provider, g.endpoint, e.data ->> 'code' AS code
@@ -114,14 +109,6 @@ _FAILED: LiteralString = f"""failed AS MATERIALIZED (
     UNION ALL
     SELECT g.project_id, g.provider, g.endpoint, '{REJECTED_CODE}' FROM generations g
     WHERE {REJECTED_PICTURE})"""
-_MONEY: LiteralString = """
-    coalesce(sum(g.cost_micros) FILTER (WHERE g.cost_kind = 'metered'), 0)::bigint
-        AS metered_micros,
-    coalesce(sum(g.cost_micros) FILTER (WHERE g.cost_kind = 'estimated'), 0)::bigint
-        AS estimated_micros,
-    coalesce(sum(g.doubtful_micros), 0)::bigint AS doubtful_micros,
-    coalesce(sum(g.cost_micros) FILTER (WHERE u.generation_id IS NOT NULL), 0)::bigint
-        AS used_micros"""
 
 
 def _money_since(days: LiteralString) -> LiteralString:
@@ -137,14 +124,13 @@ _PROJECTS: LiteralString = f"""
 WITH {_USED}, {_FAILED},
 states AS MATERIALIZED (
     SELECT project_id, count(*) AS scenes, count(image_id) AS frames,
-           count(*) FILTER (WHERE storage_status = 'stored' AND problem_code IS NULL
-               AND (locked OR is_chosen OR current_content_hash = content_hash)) AS ready
+           count(*) FILTER (WHERE is_ready) AS ready
     FROM scene_status GROUP BY project_id),
 pictures AS MATERIALIZED (
     SELECT project_id, count(*) AS versions FROM scene_images GROUP BY project_id),
 failures AS MATERIALIZED (SELECT project_id, count(*) AS failures FROM failed GROUP BY project_id),
 money AS MATERIALIZED (
-    SELECT g.project_id, sum(g.submit_count) AS attempts, {_MONEY},
+    SELECT g.project_id, sum(g.submit_count) AS attempts, {MONEY},
            {_money_since("6")} AS week_micros, {_money_since("29")} AS month_micros
     FROM generations g LEFT JOIN used u ON u.generation_id = g.id GROUP BY g.project_id)
 SELECT p.key, left(p.master_json #>> '{{project,title}}', 300) AS title,
@@ -152,7 +138,6 @@ SELECT p.key, left(p.master_json #>> '{{project,title}}', 300) AS title,
        coalesce(t.scenes, 0)::int AS scenes, coalesce(t.ready, 0)::int AS ready,
        coalesce(t.frames, 0)::int AS frames, coalesce(i.versions, 0)::int AS versions,
        coalesce(m.attempts, 0)::int AS attempts, coalesce(f.failures, 0)::int AS failures,
-       coalesce(m.metered_micros + m.estimated_micros + m.doubtful_micros, 0) AS cost_micros,
        coalesce(m.metered_micros, 0) AS metered_micros,
        coalesce(m.estimated_micros, 0) AS estimated_micros,
        coalesce(m.doubtful_micros, 0) AS doubtful_micros,
@@ -203,9 +188,9 @@ pictures AS MATERIALIZED (
     JOIN projects p ON p.id = i.project_id AND NOT p.is_scratch
     GROUP BY g.provider, g.endpoint),
 money AS MATERIALIZED (
-    SELECT g.provider, g.endpoint, sum(g.submit_count) AS attempts, {_MONEY},
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY {SECONDS}) AS seconds_median,
-           percentile_cont(0.95) WITHIN GROUP (ORDER BY {SECONDS}) AS seconds_p95
+    SELECT g.provider, g.endpoint, sum(g.submit_count) AS attempts, {MONEY},
+           percentile_cont(0.5) WITHIN GROUP (ORDER BY {_SECONDS}) AS seconds_median,
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY {_SECONDS}) AS seconds_p95
     FROM generations g JOIN projects p ON p.id = g.project_id AND NOT p.is_scratch
     LEFT JOIN used u ON u.generation_id = g.id
     GROUP BY g.provider, g.endpoint)
@@ -231,10 +216,10 @@ async def read_portfolio_sums(conn: Connection) -> PortfolioSums:
         [moment] = await _rows(conn, "SELECT (now() AT TIME ZONE 'UTC')::date AS today")
         return PortfolioSums(
             today=moment["today"],
-            projects=[ProjectSums(**row) for row in await _rows(conn, _PROJECTS)],
+            projects=[ProjectSums(**with_money(row)) for row in await _rows(conn, _PROJECTS)],
             days=[DaySums(**row) for row in await _rows(conn, _DAYS)],
             versions=[DayVersions(**row) for row in await _rows(conn, _VERSIONS)],
-            models=[ModelSums(**row) for row in await _rows(conn, _MODELS)],
+            models=[ModelSums(**with_money(row)) for row in await _rows(conn, _MODELS)],
         )
 
 

@@ -136,6 +136,9 @@ class SceneState:
     cost_micros: int
     current_fallback: Mapping[str, Any] | None
     """Where a fallback made the current version: as in `Generation`."""
+    is_ready: bool
+    """Whether the current version may go to video: what is stored for good, and was made from what
+    the document says, or is locked, or was chosen by hand."""
 
 
 @dataclass(frozen=True, slots=True)

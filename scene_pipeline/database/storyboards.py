@@ -31,7 +31,8 @@ SELECT s.project_id, s.project_key, md5(concat_ws(E'\\n',
         AND (g.cost_micros IS NOT NULL OR g.doubtful_micros > 0)),
     string_agg(jsonb_build_array(s.scene_id, s.state, s.version, s.locked, s.is_chosen,
         s.scene_prompt, s.problem_message, s.stale_causes, s.content_hash, s.error_code,
-        s.error_message, s.error_next_action)::text, E'\\n' ORDER BY s.position, s.scene_id)
+        s.error_message, s.error_next_action, s.is_ready)::text, E'\\n'
+        ORDER BY s.position, s.scene_id)
     )) AS fingerprint
 FROM scene_status s
 """

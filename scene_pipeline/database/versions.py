@@ -84,6 +84,20 @@ async def same_request_version(
     return int(row["version"]) if row else None
 
 
+async def storage_key_of_former(
+    conn: Connection, project_key: str, scene_id: str, version: int
+) -> str | None:
+    """Where the picture of a version that is not current is stored; None where it is not."""
+    cursor = await conn.execute(
+        "SELECT i.storage_path FROM scene_images i JOIN projects p ON p.id = i.project_id"
+        " WHERE p.key = %s AND i.scene_id = %s AND i.version = %s AND NOT i.is_current"
+        " AND i.storage_status = 'stored'",
+        (project_key, scene_id, version),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else str(row["storage_path"])
+
+
 async def urls_among(conn: Connection, project_id: UUID, urls: Sequence[str]) -> frozenset[str]:
     """Which of these are, or were, the address of any version of the project."""
     if not urls:

@@ -10,10 +10,11 @@ Every result names its partition: without it, the last scene's verdict would sta
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import dagster as dg
 
-from scene_pipeline.defs.event_batches import about_the_newest
+from scene_pipeline.defs.event_batches import AssetEvent, EventBatches, about_the_newest
 from scene_pipeline.defs.metadata import scene_metadata
 from scene_pipeline.defs.partitions import SCENES_NAME, scenes
 from scene_pipeline.defs.resources import PipelineRuntime
@@ -24,6 +25,9 @@ from scene_pipeline.scenes.identity import partition_key
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection
 
+_Verdicts = list[tuple[SceneRef, CheckVerdict]]
+_TOLD_AT_ONCE = 50
+"""Results that are kept together, each of which takes some milliseconds to tell."""
 SEVERITIES: Final = {"error": dg.AssetCheckSeverity.ERROR, "warn": dg.AssetCheckSeverity.WARN}
 
 
@@ -54,15 +58,21 @@ def evaluations(
 
 def results_alone(
     context: dg.AssetExecutionContext, scenes: Sequence[SceneRef], pipeline: PipelineRuntime
-) -> Iterator[dg.AssetCheckEvaluation]:
+) -> Iterator[AssetEvent]:
     """Judge scenes as they stand, for a run that was asked for checks and no asset."""
     from scene_pipeline.pipeline.checking.frames import check_scenes  # noqa: PLC0415  # heavy
 
     selected = context.selected_asset_check_keys
     assets = {check.asset for check in CHECKS if _spec_key(check) in selected}
     context.log.info("Checks of %d scenes", len(scenes))
-    for checked in pipeline.with_services(lambda services: check_scenes(services, scenes, assets)):
-        yield from about_the_newest(context.instance, evaluations(checked, selected))
+    batches = EventBatches(context)
+    run_id = context.run.run_id
+    for checked in pipeline.with_services(
+        lambda services: check_scenes(services, scenes, assets, run_id=run_id)
+    ):
+        for result in evaluations(checked, selected):
+            batches.add(result)
+    yield from batches.flush()
 
 
 def evaluation(scene: SceneRef, verdict: CheckVerdict) -> dg.AssetCheckEvaluation:
@@ -84,29 +94,36 @@ def evaluation(scene: SceneRef, verdict: CheckVerdict) -> dg.AssetCheckEvaluatio
     )
 
 
-def report_standing(
-    instance: dg.DagsterInstance, pipeline: PipelineRuntime, project_key: str
-) -> int:
-    """Judge what a project's document says of its frames, and report what changed since.
+def standing_results(
+    context: dg.AssetExecutionContext, pipeline: PipelineRuntime, project_key: str
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Judge what a project's document says of its frames, and tell what changed since.
 
     An edit in the document becomes a failed check by the next contact sheet, and a published URL
-    makes it pass again.
+    makes it pass again. Verdicts are kept after they were told: where this is cut off, they are
+    told once more, and never not at all.
 
-    Returns:
-        How many results were reported, each without a run of its own.
+    They are results of the run that is under way: of a scene's results without a run Dagster keeps
+    the first one only, and refuses the next.
     """
     from scene_pipeline.database.projects import get_project  # noqa: PLC0415  # psycopg
-    from scene_pipeline.pipeline.checking.standing import renew_standing  # noqa: PLC0415
+    from scene_pipeline.pipeline.checking.standing import (  # noqa: PLC0415
+        changed_standing,
+        keep_standing,
+    )
 
-    async def renew(conn: "Connection") -> list[tuple[SceneRef, CheckVerdict]]:
+    async def find(conn: "Connection") -> "tuple[UUID, _Verdicts]":
         project = await get_project(conn, project_key)
-        return await renew_standing(conn, project.id)
+        return project.id, await changed_standing(conn, project.id)
 
-    changed = pipeline.in_database(renew)
-    shown = list(of_known_scenes(instance, changed))
-    for result in shown:
-        instance.report_runless_asset_event(result)
-    return len(shown)
+    async def keep(conn: "Connection") -> None:
+        await keep_standing(conn, project_id, page, run_id=context.run.run_id)
+
+    project_id, changed = pipeline.in_database(find)
+    for start in range(0, len(changed), _TOLD_AT_ONCE):
+        page = changed[start : start + _TOLD_AT_ONCE]
+        yield from of_known_scenes(context.instance, page)
+        pipeline.in_database(keep)
 
 
 def of_known_scenes(

@@ -32,7 +32,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from dagster._core.events import DagsterEventBatchMetadata
 
-from scene_pipeline.defs.event_storage import KeptPostgresEventLog
+from scene_pipeline.defs.event_storage import KeptPostgresEventLog, NewestMaterialization
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 DEFAULT_BATCH_SIZE = 500
@@ -75,13 +75,10 @@ def about_the_newest(
     newest: dict[tuple[dg.AssetKey, str], AssetCheckEvaluationTargetMaterializationData] = {}
     for asset_key in {result.asset_key for result in told}:
         keys = {r.partition for r in told if r.asset_key == asset_key and r.partition is not None}
-        ids = instance.get_latest_storage_id_by_partition(
-            asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, keys
-        )
-        newest |= {
-            (asset_key, key): target
-            for key, target in _targets(instance, asset_key, list(ids.values()))
-        }
+        for found in _newest(instance, asset_key, keys):
+            newest[asset_key, found.partition] = AssetCheckEvaluationTargetMaterializationData(
+                storage_id=found.storage_id, run_id=found.run_id, timestamp=found.timestamp
+            )
     return [
         result
         if result.partition is None or (result.asset_key, result.partition) not in newest
@@ -90,23 +87,26 @@ def about_the_newest(
     ]
 
 
-def _targets(
-    instance: dg.DagsterInstance, asset_key: dg.AssetKey, ids: list[int]
-) -> Iterator[tuple[str, AssetCheckEvaluationTargetMaterializationData]]:
+def _newest(
+    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: set[str]
+) -> Iterator[NewestMaterialization]:
+    """One statement on our own event log; Dagster's reads the events with their pictures."""
+    storage = instance.event_log_storage
+    if isinstance(storage, KeptPostgresEventLog):
+        yield from storage.newest_materializations(asset_key, keys)
+        return
+    ids = list(
+        instance.get_latest_storage_id_by_partition(
+            asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, keys
+        ).values()
+    )
     for first in range(0, len(ids), _RECORDS_PER_READ):
         chunk = ids[first : first + _RECORDS_PER_READ]
-        found = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key, storage_ids=chunk), limit=len(chunk)
-        )
-        for record in found.records:
+        records = dg.AssetRecordsFilter(asset_key, storage_ids=chunk)
+        for record in instance.fetch_materializations(records, limit=len(chunk)).records:
             if record.partition_key is not None:
-                yield (
-                    record.partition_key,
-                    AssetCheckEvaluationTargetMaterializationData(
-                        storage_id=record.storage_id,
-                        run_id=record.run_id,
-                        timestamp=record.timestamp,
-                    ),
+                yield NewestMaterialization(
+                    record.partition_key, record.storage_id, record.run_id, record.timestamp
                 )
 
 

@@ -12,7 +12,8 @@ every check that came to no verdict. A row is kept when there is a verdict, and 
 until then. Results of checks are written in batches, which Dagster does for materializations alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -35,6 +36,23 @@ _KEEP_RESULT = sqlalchemy.text(
     " evaluation_event_storage_id = excluded.evaluation_event_storage_id,"
     " materialization_event_storage_id = excluded.materialization_event_storage_id"
 )
+
+_NEWEST = sqlalchemy.text(
+    "SELECT DISTINCT ON (partition) partition, id, run_id, timestamp FROM event_logs"
+    " WHERE asset_key = :asset_key AND dagster_event_type = 'ASSET_MATERIALIZATION'"
+    " AND partition = ANY(:partitions) ORDER BY partition, id DESC"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewestMaterialization:
+    """Where a partition's newest materialization stands in the event log."""
+
+    partition: str
+    storage_id: int
+    run_id: str
+    timestamp: float
+    """Seconds since 1970."""
 
 
 class KeptPostgresEventLog(PostgresEventLogStorage):
@@ -73,6 +91,19 @@ class KeptPostgresEventLog(PostgresEventLogStorage):
             conn.execute(
                 _KEEP_RESULT, [{**row, "event": id_} for row, id_ in zip(rows, ids, strict=True)]
             )
+
+    def newest_materializations(
+        self, asset_key: dg.AssetKey, partitions: Collection[str]
+    ) -> list[NewestMaterialization]:
+        """The newest materialization of each partition, without what it says."""
+        values = {"asset_key": asset_key.to_string(), "partitions": list(partitions)}
+        with self.index_connection() as conn:
+            return [
+                NewestMaterialization(
+                    row.partition, row.id, row.run_id, row.timestamp.replace(tzinfo=UTC).timestamp()
+                )
+                for row in conn.execute(_NEWEST, values)
+            ]
 
     def dispose(self) -> None:
         """Close what is kept."""

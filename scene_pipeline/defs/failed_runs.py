@@ -18,6 +18,7 @@ import dagster as dg
 from scene_pipeline.defs.jobs import frames_job, imports_job, storyboard_job
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.outcomes import UNFINISHED_SCENES
+from scene_pipeline.defs.reports import portfolio_job
 from scene_pipeline.defs.upkeep import UPKEEP_JOBS
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _OUR_JOBS = frozenset(
         _IMPLICIT_JOB,
         frames_job.name,
         storyboard_job.name,
+        portfolio_job.name,
         imports_job.name,
         *(job.name for job in UPKEEP_JOBS),
     }
@@ -125,7 +127,7 @@ def _summary(instance: dg.DagsterInstance, run_id: str) -> "str | tuple[SceneFai
         if told is not None and UNFINISHED_SCENES in told.metadata:
             return _failed_scenes(told.metadata[UNFINISHED_SCENES])
         if told is not None and told.description:
-            words = told.description
+            words = " ".join(told.description.splitlines())  # the next action is its last line
         elif (error := getattr(data, "error", None)) is not None:
             words = _words_of(error)
         elif event is not None and event.message:

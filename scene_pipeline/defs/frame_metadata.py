@@ -1,7 +1,7 @@
 """What the UI shows of one finished stage of one scene: pictures first, then words and numbers.
 
-Belongs here: names and kinds of values, and what an event may weigh. Does not belong here: where a
-value comes from (`pipeline.orders`), and what came before a version (`comparisons`).
+Belongs here: names and kinds of values. Does not belong here: where a value comes from
+(`pipeline.orders`), and what came before a version (`comparisons`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,10 +19,6 @@ from scene_pipeline.scenes.table import PromptRow, markdown_table, prompts_table
 
 MAX_THUMBNAIL_BYTES: Final = 12 * 1024
 """Shown large beside a first version; as a data URI about 16 kB."""
-MAX_EVENT_BYTES: Final = 64 * 1024
-"""The most that one materialization takes of the event log, however long its prompts are and
-however noisy its pictures; an ordinary one takes a quarter. A run of 500 scenes writes
-a thousand."""
 
 # Dagster's own tag: the UI shows a regenerated frame as changed because this differs.
 _DATA_VERSION_TAG: Final = "dagster/data_version"

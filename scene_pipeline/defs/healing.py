@@ -74,6 +74,7 @@ def heal_external_images(
     if failed:
         raise dg.Failure(
             description="\n".join(failed),
+            # Told of scenes: `heal_times` raises the alerts, so that the run itself is no news.
             metadata={UNFINISHED_SCENES: "\n".join(failed), **numbers},
             allow_retries=False,
         )

@@ -209,8 +209,10 @@ def execute_here(
             run_config=dg.RunConfig(ops=dict(op_configs), loggers=_QUIET_CONSOLE),
             tags={**tags, **_NO_RETRY, **process_tags(run_id)},
         )
-    except dg.Failure:
-        pass  # every outcome was observed already
+    except dg.Failure as failure:
+        # Of failed scenes every outcome was observed already; what broke the whole work was not.
+        if isinstance(failure.__cause__, ScenePipelineError):
+            raise failure.__cause__ from None
     except dg.DagsterExecutionInterruptedError as error:
         raise KeyboardInterrupt from error
     except dg.DagsterUserCodeExecutionError as error:

@@ -4,9 +4,10 @@ Belongs here: the assets, the job of the second, and what the UI shows of both. 
 here: adding up and storing (`pipeline.reporting`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -25,9 +26,13 @@ from scene_pipeline.pipeline.reporting.report_columns import PROJECT_COLUMNS, SC
 from scene_pipeline.scenes.identity import parse_project_partition_key
 
 if TYPE_CHECKING:
+    from scene_pipeline.database.measures import Money
     from scene_pipeline.database.report_files import ReportFileRow
     from scene_pipeline.pipeline.reporting.portfolio_report import StoredPortfolioReport
     from scene_pipeline.pipeline.reporting.project_report import StoredReport
+    from scene_pipeline.pipeline.reporting.stored_tables import StoredTable
+
+_PARTS: Final = ("metered_usd", "estimated_usd", "doubtful_usd")
 
 
 @dg.asset(
@@ -36,8 +41,8 @@ if TYPE_CHECKING:
     deps=[dg.AssetDep("scene_start_frame", partition_mapping=dg.AllPartitionMapping())],
     description=(
         "What a project's frames took, by scene and by model: attempts, failures by code, seconds "
-        "and money, metered, estimated and in doubt. Renewed with the storyboard. The table of "
-        "scenes is stored as CSV and Parquet. It spends nothing."
+        "and money, metered, estimated and in doubt. Renewed with the storyboard. Each of its "
+        "tables is stored as CSV and Parquet. It spends nothing."
     ),
     group_name=REPORTS_GROUP,
     kinds={"pandas", "csv", "parquet"},
@@ -58,12 +63,13 @@ def project_report(
     run_id = context.run.run_id
     if PROJECT_TAG not in context.run.tags:
         context.instance.add_run_tags(run_id, {PROJECT_TAG: project_key})
-    stored = pipeline.with_services(
-        lambda services: make_project_report(services, project_key, run_id=run_id)
-    )
+    with at_work(context.op_execution_context):
+        stored = pipeline.with_services(
+            lambda services: make_project_report(services, project_key, run_id=run_id)
+        )
     return dg.MaterializeResult(
         metadata=_project_metadata(stored),
-        data_version=dg.DataVersion(stored.csv.sha256),
+        data_version=_data_version(stored.tables),
     )
 
 
@@ -71,8 +77,8 @@ def project_report(
     deps=[dg.AssetDep("project_report", partition_mapping=dg.AllPartitionMapping())],
     description=(
         "What all projects took, by project, model and day, with a chart of the last 60 days. "
-        "Archived projects are in it, drills are not. Made every morning; the table of projects is "
-        "stored as CSV and Parquet, the chart as PNG. It spends nothing."
+        "Archived projects are in it, drills are not. Made every morning; its tables are stored "
+        "as CSV and Parquet, the chart as PNG. It spends nothing."
     ),
     group_name=REPORTS_GROUP,
     kinds={"pandas", "csv", "parquet", "image"},
@@ -96,7 +102,7 @@ def portfolio_report(
         )
     return dg.MaterializeResult(
         metadata=_portfolio_metadata(stored),
-        data_version=dg.DataVersion(stored.csv.sha256),
+        data_version=_data_version(stored.tables),
     )
 
 
@@ -114,20 +120,12 @@ REPORT_ASSETS: tuple[dg.AssetsDefinition, ...] = (project_report, portfolio_repo
 
 
 def _project_metadata(stored: "StoredReport") -> MetadataValues:
-    from scene_pipeline.pipeline.facts import usd  # noqa: PLC0415  # psycopg
-    from scene_pipeline.pipeline.reporting.tables import dollars_each  # noqa: PLC0415
+    from scene_pipeline.pipeline.reporting.spending import dollars_each  # noqa: PLC0415  # psycopg
 
     report, totals = stored.report, stored.report.totals
     return {
         # What is asked first stands first: the tables below are long.
-        **_money(
-            cost_usd=usd(totals.cost_micros),
-            cost_metered_usd=usd(totals.metered_micros),
-            cost_estimated_usd=usd(totals.estimated_micros),
-            cost_doubtful_usd=usd(totals.doubtful_micros),
-            wasted_usd=usd(totals.wasted_micros),
-            cost_per_frame_usd=dollars_each(totals.cost_micros, totals.frames),
-        ),
+        **_money(totals.money, cost_per_frame_usd=dollars_each(totals.money, totals.frames)),
         "frames": dg.MetadataValue.int(totals.frames),
         "versions": dg.MetadataValue.int(totals.versions),
         "attempts": dg.MetadataValue.int(totals.attempts),
@@ -137,16 +135,15 @@ def _project_metadata(stored: "StoredReport") -> MetadataValues:
         "models": table_metadata(report.models),
         "failure_codes": table_metadata(report.failures),
         "scenes": table_metadata(report.scenes),
-        "csv": dg.MetadataValue.url(stored.csv.storage_url),
-        "parquet": dg.MetadataValue.url(stored.parquet.storage_url),
+        **_addresses(stored.tables),
         "project": dg.MetadataValue.text(report.project_key),
-        **_files([stored.csv, stored.parquet]),
+        **_paths(_files(stored.tables)),
     }
 
 
 def _portfolio_metadata(stored: "StoredPortfolioReport") -> MetadataValues:
     from scene_pipeline.pipeline.facts import usd  # noqa: PLC0415  # psycopg
-    from scene_pipeline.pipeline.reporting.tables import dollars_each  # noqa: PLC0415
+    from scene_pipeline.pipeline.reporting.spending import dollars_each  # noqa: PLC0415
 
     report, totals = stored.report, stored.report.totals
     preview = inline_image(stored.preview, "image/webp", MAX_PREVIEW_BYTES)
@@ -157,8 +154,7 @@ def _portfolio_metadata(stored: "StoredPortfolioReport") -> MetadataValues:
         "models": table_metadata(report.models),
         "days": table_metadata(report.days),
         "chart": dg.MetadataValue.url(stored.chart.storage_url),
-        "csv": dg.MetadataValue.url(stored.csv.storage_url),
-        "parquet": dg.MetadataValue.url(stored.parquet.storage_url),
+        **_addresses(stored.tables),
         "day": dg.MetadataValue.text(report.today.isoformat()),
         "project_count": dg.MetadataValue.int(totals.projects),
         "scene_count": dg.MetadataValue.int(totals.scenes),
@@ -169,28 +165,51 @@ def _portfolio_metadata(stored: "StoredPortfolioReport") -> MetadataValues:
         "attempts": dg.MetadataValue.int(totals.attempts),
         "failures": dg.MetadataValue.int(totals.failures),
         **_money(
-            cost_usd=usd(totals.cost_micros),
-            cost_metered_usd=usd(totals.metered_micros),
-            cost_estimated_usd=usd(totals.estimated_micros),
-            cost_doubtful_usd=usd(totals.doubtful_micros),
-            wasted_usd=usd(totals.wasted_micros),
+            totals.money,
             cost_7_days_usd=usd(totals.week_micros),
             cost_30_days_usd=usd(totals.month_micros),
-            cost_per_frame_usd=dollars_each(totals.cost_micros, totals.frames),
+            cost_per_frame_usd=dollars_each(totals.money, totals.frames),
         ),
-        **_files([stored.csv, stored.parquet, stored.chart]),
+        **_paths([*_files(stored.tables), stored.chart]),
     }
 
 
-def _money(**amounts: Decimal | None) -> MetadataValues:
+def _money(money: "Money", **further: Decimal | None) -> MetadataValues:
     """Dollars as numbers that the UI plots; what is not known is left out."""
+    from scene_pipeline.pipeline.reporting.spending import money_columns  # noqa: PLC0415  # psycopg
+
+    # The UI lists them by name: the parts stand beside the whole.
+    parts = {
+        f"cost_{name}" if name in _PARTS else name: amount
+        for name, amount in money_columns(money).items()
+    }
     return {
         name: dg.MetadataValue.float(float(amount))
-        for name, amount in amounts.items()
+        for name, amount in {**parts, **further}.items()
         if amount is not None
     }
 
 
-def _files(files: "Sequence[ReportFileRow]") -> MetadataValues:
+def _addresses(tables: "Mapping[str, StoredTable]") -> MetadataValues:
+    """Links to the files of every table; those of what the report is about have no prefix."""
+    main = next(iter(tables))
+    return {
+        form if name == main else f"{name}_{form}": dg.MetadataValue.url(file.storage_url)
+        for name, table in tables.items()
+        for form, file in (("csv", table.csv), ("parquet", table.parquet))
+    }
+
+
+def _files(tables: "Mapping[str, StoredTable]") -> "list[ReportFileRow]":
+    return [file for table in tables.values() for file in (table.csv, table.parquet)]
+
+
+def _data_version(tables: "Mapping[str, StoredTable]") -> dg.DataVersion:
+    """Another one where any table is another."""
+    digests = "\n".join(table.csv.sha256 for table in tables.values())
+    return dg.DataVersion(sha256(digests.encode()).hexdigest())
+
+
+def _paths(files: "Sequence[ReportFileRow]") -> MetadataValues:
     """Where the files are, for programs that read the store itself."""
     return {f"{file.kind}_path": dg.MetadataValue.text(file.storage_path) for file in files}

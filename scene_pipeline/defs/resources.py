@@ -9,8 +9,8 @@ never the code location.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -109,6 +109,41 @@ class PipelineRuntime:
 
         with lost_in_words():
             return asyncio.run(opened())
+
+    def each_with_services(
+        self, work: "Callable[[Services], AsyncGenerator[T, None]]"
+    ) -> "Generator[T, None, None]":
+        """As `with_services`, for work that comes in parts; it stands still while one is used.
+
+        Raises:
+            DatabaseError: The database was lost.
+        """
+        from scene_pipeline.database.session import lost_in_words  # noqa: PLC0415  # psycopg
+        from scene_pipeline.pipeline.services import open_services  # noqa: PLC0415  # heavy
+
+        async def opened() -> "AsyncGenerator[T, None]":
+            async with (
+                open_services(self.settings, self.database_url, store=self._store()) as services,
+                aclosing(work(services)) as found,
+            ):
+                async for part in found:
+                    yield part
+
+        async def next_part() -> "list[T]":
+            async for part in parts:
+                return [part]
+            return []
+
+        async def close() -> None:
+            await parts.aclose()
+
+        parts = opened()
+        with lost_in_words(), asyncio.Runner() as runner:
+            try:
+                while part := runner.run(next_part()):
+                    yield from part
+            finally:
+                runner.run(close())
 
     def stale_storyboards(self, limit: int) -> Sequence[tuple[str, str]]:
         """Projects whose frames changed since their last sheet, with a fingerprint of them."""

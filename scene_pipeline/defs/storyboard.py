@@ -4,7 +4,7 @@ Belongs here: the asset and what the UI shows of it. Does not belong here: drawi
 (`pipeline.reporting.storyboard`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -16,7 +16,7 @@ from scene_pipeline.defs.catalogue import (
     spends,
     table_schema,
 )
-from scene_pipeline.defs.checks import report_standing
+from scene_pipeline.defs.checks import standing_results
 from scene_pipeline.defs.columns import Column
 from scene_pipeline.defs.metadata import (
     MAX_PREVIEW_BYTES,
@@ -26,10 +26,11 @@ from scene_pipeline.defs.metadata import (
 )
 from scene_pipeline.defs.partitions import projects
 from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.defs.upkeep_work import at_work
 from scene_pipeline.scenes.identity import parse_project_partition_key
 
 if TYPE_CHECKING:
-    from scene_pipeline.pipeline.reporting.storyboard import SceneLine, StoryboardFacts
+    from scene_pipeline.pipeline.reporting.storyboard import StoryboardFacts, StoryboardLine
 
 STORYBOARD_COLUMNS: Final[tuple[Column, ...]] = (
     ("scene", "string", "Id of the scene in the master JSON."),
@@ -67,14 +68,15 @@ _CELL_CHARACTERS = 300
 )
 def storyboard(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineRuntime]
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.AssetCheckEvaluation | dg.MaterializeResult[None]]:
     """Draw and store a project's storyboard."""
     project_key = parse_project_partition_key(context.partition_key)
     if PROJECT_TAG not in context.run.tags:
         context.instance.add_run_tags(context.run.run_id, {PROJECT_TAG: project_key})
-    made = pipeline.make_storyboard(project_key, context.run.run_id)
-    report_standing(context.instance, pipeline, project_key)
-    return dg.MaterializeResult(
+    with at_work(context.op_execution_context):
+        made = pipeline.make_storyboard(project_key, context.run.run_id)
+        yield from standing_results(context, pipeline, project_key)
+    yield dg.MaterializeResult(
         metadata=_metadata(project_key, made), data_version=dg.DataVersion(made.digest)
     )
 
@@ -107,7 +109,7 @@ def _metadata(project_key: str, made: "StoryboardFacts") -> MetadataValues:
     return values
 
 
-def _scenes_table(lines: "Sequence[SceneLine]") -> dg.TableMetadataValue:
+def _scenes_table(lines: "Sequence[StoryboardLine]") -> dg.TableMetadataValue:
     """Scenes that are not ready first, each half in the document's order."""
     ordered = sorted(lines, key=lambda line: line.is_ready)[:ROWS_SHOWN]
     return dg.MetadataValue.table(

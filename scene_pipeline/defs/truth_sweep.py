@@ -6,21 +6,28 @@ are asked (`pipeline.upkeep.truth_sweep`) and when (`schedules`).
 
 import shlex
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
 from scene_pipeline.defs.checks import of_known_scenes
-from scene_pipeline.defs.outcomes import UNFINISHED_SCENES
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline.defs.upkeep_work import at_work, left_to_another, numbers_output, with_services
+from scene_pipeline.defs.upkeep_work import (
+    as_dagster_failure,
+    at_work,
+    left_to_another,
+    numbers_output,
+    parts_in_turn,
+)
+from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from scene_pipeline.pipeline.upkeep.truth_sweep import SweepReport
 
-_NAMED = 20
+_NAMED = 10
 _LOGGED = 50
 
 
@@ -44,25 +51,32 @@ def ask_current_urls(
     pipeline: dg.ResourceParam[PipelineRuntime],
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Ask what was not asked for longest, and show what is news at its scenes."""
-    from scene_pipeline.pipeline.upkeep.truth_sweep import sweep_truth  # noqa: PLC0415  # heavy
+    from scene_pipeline.pipeline.upkeep.truth_sweep import (  # noqa: PLC0415  # heavy
+        SweepReport,
+        sweep_truth,
+    )
 
     limit = config.requests or pipeline.settings.truth_sweep_requests
-    with at_work(context):
-        report = with_services(
-            pipeline, "truth_sweep", lambda services: sweep_truth(services, limit)
-        )
-    if report is None:
-        yield left_to_another(context)
-        return
+    report, run_id = SweepReport(), context.run.run_id
+    pages = parts_in_turn(
+        pipeline,
+        "truth_sweep",
+        lambda services: sweep_truth(services, limit, report, run_id=run_id),
+    )
+    with at_work(context), closing(pages):
+        for news in pages:
+            if news is None:
+                yield left_to_another(context)
+                return
+            yield from of_known_scenes(context.instance, news)
     if report.left_out:
         context.log.info(
             "%d URLs of the frame server of this machine were left out, since it does not run:"
             " `scene-pipeline up` starts it.",
             report.left_out,
         )
-    for scene, verdict in report.unreachable[:_LOGGED]:
+    for scene, verdict in [*report.wrong[:_LOGGED], *report.unreachable[:_LOGGED]]:
         context.log.warning("%s/%s: %s", scene.project_key, scene.scene_id, verdict.words)
-    yield from of_known_scenes(context.instance, report.news)
     numbers = {
         "checked": report.checked,
         "passed": report.passed,
@@ -72,12 +86,7 @@ def ask_current_urls(
     }
     output = numbers_output(context, numbers)
     if report.wrong:
-        named = _named(report)
-        raise dg.Failure(
-            description=named,
-            metadata={UNFINISHED_SCENES: named, **numbers},
-            allow_retries=False,
-        )
+        raise as_dagster_failure(_broken(report), numbers)
     yield output
 
 
@@ -101,17 +110,20 @@ def switched_off() -> str | None:
     return "SCENE_PIPELINE_TRUTH_SWEEP_REQUESTS is 0, so no URL is asked."
 
 
-def _named(report: "SweepReport") -> str:
+def _broken(report: "SweepReport") -> Failure:
     """What does not serve its bytes, and what to do about it, in bounded words."""
-    lines = [
-        f"{scene.project_key}/{scene.scene_id}: {verdict.words}"
-        for scene, verdict in report.wrong[:_NAMED]
-    ]
-    if len(report.wrong) > _NAMED:
-        lines.append(f"... and {len(report.wrong) - _NAMED} more")
+    count = len(report.wrong)
+    named = ", ".join(f"{scene.project_key}/{scene.scene_id}" for scene, _ in report.wrong[:_NAMED])
+    more = f" and {count - _NAMED} more" if count > _NAMED else ""
     projects = sorted({scene.project_key for scene, _ in report.wrong})
-    commands = ", ".join(
-        f"`scene-pipeline reconcile {shlex.quote(project)}`" for project in projects[:_NAMED]
+    project = shlex.quote(projects[0])
+    command = (
+        f"`scene-pipeline reconcile {project}`"
+        if len(projects) == 1
+        else "`scene-pipeline reconcile`"
     )
-    count = f"{len(report.wrong)} current URLs do not serve their bytes."
-    return "\n".join([count, *lines, f"See what is lost, and what can be repaired: {commands}."])
+    return Failure(
+        code="urls_broken",
+        message=f"Current URLs that do not serve their bytes, {count}: {named}{more}.",
+        next_action=f"See what is lost and can be repaired: {command}.",
+    )

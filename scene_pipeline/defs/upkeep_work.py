@@ -3,8 +3,8 @@
 Belongs here: that. Does not belong here: the ops (`upkeep`, `healing`).
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, TypeVar, get_args
 
 import dagster as dg
@@ -51,6 +51,24 @@ def with_services(
             return await work(services) if is_ours else None
 
     return pipeline.with_services(in_turn)
+
+
+def parts_in_turn(
+    pipeline: PipelineRuntime, name: str, work: "Callable[[Services], AsyncGenerator[T, None]]"
+) -> "Generator[T | None, None, None]":
+    """As `with_services`, for work that comes in parts; one None where another is at it."""
+    from scene_pipeline.database.turns import turn  # noqa: PLC0415  # psycopg
+
+    async def in_turn(services: "Services") -> "AsyncGenerator[T | None, None]":
+        async with turn(services.database_url, name) as is_ours:
+            if not is_ours:
+                yield None
+                return
+            async with aclosing(work(services)) as parts:
+                async for part in parts:
+                    yield part
+
+    return pipeline.each_with_services(in_turn)
 
 
 def in_database(

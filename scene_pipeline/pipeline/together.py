@@ -1,7 +1,9 @@
 """Many small questions in one statement: whatever arrives while one runs goes with the next.
 
-The first to arrive does not wait for company, so that a single scene is never held up; of 500 kept
-scenes that are judged at once each statement serves as many as there are workers.
+The first to arrive takes along who got ready in the same instant and waits for nobody else, so that
+a single scene is never held up; of 500 kept scenes each statement serves as many as there are
+workers. There is no task of its own: the first to ask works for all that wait, so that nothing
+outlives a run that is cut off.
 """
 
 import asyncio
@@ -20,10 +22,16 @@ class Together(Generic[Item, Result]):
 
     Args:
         work: Gives one result per item, in their order; what it raises is raised to all of them.
+        most: Items of one statement.
     """
 
-    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        most: int = MAX_TOGETHER,
+    ) -> None:
         self._work = work
+        self._most = most
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._turn = asyncio.Lock()
 
@@ -33,6 +41,7 @@ class Together(Generic[Item, Result]):
         self._waiting.append((item, future))
         try:
             async with self._turn:
+                await asyncio.sleep(0)  # whoever got ready in this instant asks along
                 # Whoever had the turn before may have taken this item along.
                 while not future.done():
                     await self._work_on_a_batch()
@@ -41,7 +50,7 @@ class Together(Generic[Item, Result]):
             future.cancel()  # of a caller that was cut off; nobody works for it any more
 
     async def _work_on_a_batch(self) -> None:
-        batch, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
+        batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         batch = [entry for entry in batch if not entry[1].done()]
         try:
             results = await self._work([item for item, _ in batch])

@@ -10,17 +10,14 @@ from collections.abc import Iterator
 from scene_pipeline.errors import StorageError
 from scene_pipeline.findings import Finding
 from scene_pipeline.scenes.identity import (
-    ASSETS_PREFIX,
     DOCTOR_PREFIX,
-    PROJECTS_PREFIX,
-    REPORTS_PREFIX,
+    READABLE_PREFIXES,
 )
 from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.gcs import GcsStore
 from scene_pipeline.storage.s3 import S3Store
 
-_READABLE = (PROJECTS_PREFIX, ASSETS_PREFIX, REPORTS_PREFIX, DOCTOR_PREFIX)
-"""Not what arrives from outside, which nobody has looked at."""
+_READABLE = (*READABLE_PREFIXES, DOCTOR_PREFIX)
 LEFTOVER_DAYS = 2
 """After which a bucket may give up the parts of an upload; ours take hours at most."""
 

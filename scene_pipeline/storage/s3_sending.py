@@ -19,13 +19,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from scene_pipeline.errors import StorageError
-from scene_pipeline.scenes.identity import DOCTOR_PREFIX, is_storage_key
+from scene_pipeline.scenes.identity import DOCTOR_PREFIX, READABLE_PREFIXES, is_storage_key
 from scene_pipeline.scenes.identity.library_keys import UPLOADS_PREFIX
-from scene_pipeline.scenes.identity.storage_keys import (
-    ASSETS_PREFIX,
-    PROJECTS_PREFIX,
-    REPORTS_PREFIX,
-)
 from scene_pipeline.storage.addresses import disposition_of
 from scene_pipeline.storage.create_once import CreateOnly, asked_create_only
 from scene_pipeline.storage.keys import other_digest
@@ -45,10 +40,7 @@ _PROBES: Mapping[Way, str] = {
     "whole": f"{DOCTOR_PREFIX}/create-only.txt",
     "parts": f"{DOCTOR_PREFIX}/create-only-parts.txt",
 }
-_OURS = tuple(
-    f"{top}/"
-    for top in (PROJECTS_PREFIX, ASSETS_PREFIX, REPORTS_PREFIX, UPLOADS_PREFIX, DOCTOR_PREFIX)
-)
+_OURS = tuple(f"{top}/" for top in (*READABLE_PREFIXES, UPLOADS_PREFIX, DOCTOR_PREFIX))
 
 
 class _Place(TypedDict):

@@ -5,8 +5,8 @@ OpenTelemetry itself (`telemetry.otel`).
 
 Mode of operation: a run's stream starts it and flushes at its end; it stays on until the process
 ends, so that the ranges of one command share it. Sensors and other commands never start it. A
-collector that does not take what is sent costs two seconds at the end of a run, once per process,
-and one line in the log.
+collector that does not take what is sent costs two seconds at the end of a run and one line in the
+log, once for as long as it is on.
 """
 
 import logging
@@ -49,7 +49,7 @@ def start(settings: Settings) -> None:
         if _State.sink is not None and _State.endpoint == settings.otlp_endpoint:
             return
         _close()
-        _say_once_what_the_exporters_say()
+        _undelivered.begin()
         _State.sink, _State.endpoint = _open(settings), settings.otlp_endpoint
         use_sink(_State.sink)
 
@@ -98,6 +98,14 @@ class _SaidOnce(logging.Handler):
         super().__init__(logging.WARNING)
         self._is_told = False
 
+    def begin(self) -> None:
+        """Take the exporters' words from now on; what was said of another one counts no more."""
+        self._is_told = False
+        logger = logging.getLogger("opentelemetry")
+        if self not in logger.handlers:
+            logger.addHandler(self)
+            logger.propagate = False
+
     def emit(self, record: logging.LogRecord) -> None:
         """A word of theirs may quote the collector's address: it is dropped."""
         self.tell(record.levelno)
@@ -113,10 +121,3 @@ class _SaidOnce(logging.Handler):
 
 
 _undelivered = _SaidOnce()
-
-
-def _say_once_what_the_exporters_say() -> None:
-    logger = logging.getLogger("opentelemetry")
-    if _undelivered not in logger.handlers:
-        logger.addHandler(_undelivered)
-        logger.propagate = False

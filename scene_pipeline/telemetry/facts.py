@@ -32,6 +32,6 @@ ATTRIBUTES: Final[Mapping[str, str]] = {
 """Attributes of spans and metrics by the fact's name."""
 
 StageName = Literal[
-    "planning", "submit", "poll", "download", "inspect", "upload", "record", "publish"
+    "planning", "submit", "poll", "download", "inspect", "upload", "record", "publish", "check"
 ]
 """The stages that are logged, timed and traced; a frame goes through all but the first."""

@@ -1,8 +1,9 @@
-"""Results of checks at their scenes: in runs, by selection, without a run, and by the sweep."""
+"""Results of checks at their scenes: of runs, selections, storyboards and the sweep."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psycopg
@@ -10,14 +11,15 @@ import pytest
 
 from scene_pipeline.database.turns import turn
 from scene_pipeline.definitions import build_definitions
-from scene_pipeline.defs.checks import check_specs, report_standing
-from scene_pipeline.defs.config import FramesConfig
-from scene_pipeline.defs.partitions import SCENES_NAME, register_partitions
+from scene_pipeline.defs.checks import check_specs
+from scene_pipeline.defs.partitions import PROJECTS_NAME, SCENES_NAME, register_partitions
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.schedules import truth_sweep_hourly
+from scene_pipeline.defs.sensors.run_failures import run_failures
 from scene_pipeline.pipeline.checks import CHECKS
-from scene_pipeline.scenes.identity import partition_key
+from scene_pipeline.scenes.identity import partition_key, project_partition_key
 from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.defs.jobs import make_frames, numbers, run_job
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.standins.media_server import free_port, serving
 
@@ -41,48 +43,24 @@ def _scenes(instance: dg.DagsterInstance) -> None:
     register_partitions(instance, "film", [partition_key("film", scene) for scene in PROMPTS])
 
 
-def execute(
-    instance: dg.DagsterInstance,
-    runtime: PipelineRuntime,
-    *,
-    selection: list[str] | None = None,
-    **config: Any,
-) -> dg.ExecuteInProcessResult:
-    keys = instance.get_dynamic_partitions(SCENES_NAME)
-    job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("frames")
-    return job.execute_in_process(
+def renew(instance: dg.DagsterInstance, runtime: PipelineRuntime) -> int:
+    """Make the project's storyboard; gives how many results of checks it told."""
+    key = project_partition_key("film")
+    instance.add_dynamic_partitions(PROJECTS_NAME, [key])
+    job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("storyboards")
+    result = job.execute_in_process(
         instance=instance,
-        raise_on_error=False,
-        run_config=dg.RunConfig(ops={"stream_frames": FramesConfig(**config)}),
-        asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
-        tags={
-            "dagster/asset_partition_range_start": keys[0],
-            "dagster/asset_partition_range_end": keys[-1],
-        },
+        partition_key=key,
+        asset_selection=[dg.AssetKey("storyboard")],
     )
+    return told_in(result)
 
 
-def sweep(
-    instance: dg.DagsterInstance, runtime: PipelineRuntime, **config: int
-) -> dg.ExecuteInProcessResult:
-    job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("truth_sweep")
-    return job.execute_in_process(
-        instance=instance,
-        raise_on_error=False,
-        run_config={"ops": {"ask_current_urls": {"config": config}}},
-    )
-
-
-def numbers(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """The metadata beside the op's output."""
-    assert result.success
-    [output] = [
-        event.step_output_data
+def told_in(result: dg.ExecuteInProcessResult) -> int:
+    return sum(
+        event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION
         for event in result.all_events
-        if event.event_type is dg.DagsterEventType.STEP_OUTPUT
-    ]
-    assert output is not None
-    return {name: value.value for name, value in output.metadata.items()}
+    )
 
 
 def results(url: str) -> dict[str, dict[str, str]]:
@@ -122,7 +100,7 @@ def test_every_check_is_in_the_catalogue_with_its_meaning() -> None:
 def test_a_batched_run_with_a_failing_scene_tells_each_scene_s_results(
     instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime
 ) -> None:
-    result = execute(instance, runtime)
+    result = make_frames(instance, runtime)
 
     assert not result.success, "the scene without a prompt fails the run"
     expected = dict.fromkeys((OF_IMAGE | OF_DOCUMENT) - {URL}, "SUCCEEDED")
@@ -136,7 +114,7 @@ def test_a_batched_run_with_a_failing_scene_tells_each_scene_s_results(
     assert size.metadata["version"].value == 1
     assert size.metadata["scene"].value == "one"
 
-    again = execute(instance, runtime, mode="ensure")
+    again = make_frames(instance, runtime, mode="ensure")
 
     assert len(again.get_asset_check_evaluations()) == len(told), "kept scenes are checked too"
 
@@ -159,7 +137,7 @@ def test_only_checks_of_selected_assets_are_told(
 ) -> None:
     studio.run("one", "two")
 
-    result = execute(instance, runtime, selection=selection, mode="ensure")
+    result = make_frames(instance, runtime, selection=selection, mode="ensure")
 
     assert {found.check_name for found in result.get_asset_check_evaluations()} == expected
 
@@ -197,19 +175,54 @@ def test_checks_alone_change_nothing(
     assert studio.sql("SELECT count(*) AS n FROM generations") == [{"n": 2}]
 
 
-def test_an_edit_turns_a_check_red_without_a_run_and_a_new_frame_turns_it_green(
+def test_an_edit_turns_a_check_red_with_the_storyboard_and_a_new_frame_turns_it_green(
     instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime, studio: Studio
 ) -> None:
-    execute(instance, runtime)
-    assert report_standing(instance, runtime, "film") == 0
+    make_frames(instance, runtime)
+    assert renew(instance, runtime) == 0
     studio.edit(["scenes", "one", "scene_frame_prompt"], "A lighthouse at dusk")
 
-    assert report_standing(instance, runtime, "film") == 1
+    assert renew(instance, runtime) == 1
 
     assert results(instance_url)["film/one"]["prompt_unchanged_since"] == "FAILED"
     assert results(instance_url)["film/two"]["prompt_unchanged_since"] == "SUCCEEDED"
-    execute(instance, runtime, mode="ensure", refresh_stale=True)
+    make_frames(instance, runtime, mode="ensure", refresh_stale=True)
     assert results(instance_url)["film/one"]["prompt_unchanged_since"] == "SUCCEEDED"
+
+
+@contextmanager
+def nothing_can_be_kept(studio: Studio) -> Iterator[None]:
+    """As if the process died between telling verdicts and keeping them."""
+    studio.sql("ALTER TABLE frame_checks ADD CONSTRAINT never CHECK (false) NOT VALID")
+    yield
+    studio.sql("ALTER TABLE frame_checks DROP CONSTRAINT never")
+
+
+def test_what_the_document_says_is_kept_after_it_was_reported(
+    instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    make_frames(instance, runtime)
+    studio.edit(["scenes", "one", "scene_frame_prompt"], "A lighthouse at dusk")
+
+    with nothing_can_be_kept(studio), pytest.raises(psycopg.errors.CheckViolation):
+        renew(instance, runtime)
+
+    assert results(instance_url)["film/one"]["prompt_unchanged_since"] == "FAILED"
+    assert renew(instance, runtime) == 1
+    assert renew(instance, runtime) == 0
+
+
+def test_a_scene_that_is_edited_again_and_again_is_told_each_time(
+    instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    make_frames(instance, runtime)
+    told = []
+    for prompt in ("A lighthouse at dusk", PROMPTS["one"], "A lighthouse at noon"):
+        studio.edit(["scenes", "one", "scene_frame_prompt"], prompt)
+        assert renew(instance, runtime) == 1
+        told.append(results(instance_url)["film/one"]["prompt_unchanged_since"])
+
+    assert told == ["FAILED", "SUCCEEDED", "FAILED"]
 
 
 def test_results_of_scenes_that_dagster_does_not_list_are_kept_and_not_reported(
@@ -219,7 +232,7 @@ def test_results_of_scenes_that_dagster_does_not_list_are_kept_and_not_reported(
     studio.sql("DELETE FROM frame_checks")
     instance.delete_dynamic_partition(SCENES_NAME, "film/one")
 
-    assert report_standing(instance, runtime, "film") == len(OF_DOCUMENT)
+    assert renew(instance, runtime) == len(OF_DOCUMENT)
 
     assert results(instance_url).keys() == {"film/two"}
     assert {row["scene_id"] for row in studio.sql("SELECT scene_id FROM frame_checks")} == {
@@ -231,14 +244,14 @@ def test_results_of_scenes_that_dagster_does_not_list_are_kept_and_not_reported(
 def test_a_sweep_tells_numbers_and_fails_where_urls_do_not_serve_their_bytes(
     instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime, studio: Studio
 ) -> None:
-    execute(instance, runtime)
+    make_frames(instance, runtime)
     [row] = studio.sql("SELECT storage_path FROM scene_images WHERE scene_id = 'two'")
     frame = studio.settings.home_directory / "frames" / str(row["storage_path"])
-    down = sweep(instance, runtime)
+    down = run_job(instance, runtime, "truth_sweep")
     with serving(studio.settings):
-        sound = sweep(instance, runtime, requests=10)
+        sound = run_job(instance, runtime, "truth_sweep", requests=10)
         frame.unlink()
-        broken = sweep(instance, runtime)
+        broken = run_job(instance, runtime, "truth_sweep")
 
     assert numbers(down) == {
         "checked": 0,
@@ -261,13 +274,45 @@ def test_a_sweep_tells_numbers_and_fails_where_urls_do_not_serve_their_bytes(
     assert failure.metadata["passed"].value == 1
 
 
+def test_a_sweep_keeps_what_it_has_told(
+    instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    make_frames(instance, runtime)
+    with serving(studio.settings):
+        with nothing_can_be_kept(studio):
+            assert not run_job(instance, runtime, "truth_sweep").success
+        assert results(instance_url)["film/two"][URL] == "SUCCEEDED"
+        again = run_job(instance, runtime, "truth_sweep")
+
+    assert told_in(again) == 2
+
+
+def test_urls_that_broke_are_told_with_code_and_next_action(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    studio.run("one", "two")
+    for row in studio.sql("SELECT storage_path FROM scene_images"):
+        (studio.settings.home_directory / "frames" / str(row["storage_path"])).unlink()
+    with serving(studio.settings):
+        broken = run_job(instance, runtime, "truth_sweep")
+    definitions = build_definitions(resources={"pipeline": runtime})
+    with dg.build_sensor_context(instance=instance, definitions=definitions) as context:
+        run_failures(context, pipeline=runtime)
+
+    [alert] = studio.sql("SELECT * FROM alerts WHERE run_id = %s", broken.run_id)
+    assert alert["outcome"] == "logged"
+    assert "[urls_broken]" in alert["message"]
+    assert "film/one, film/two" in alert["message"]
+    assert "`scene-pipeline reconcile film`" in alert["message"]
+
+
 def test_the_second_sweep_leaves_it_to_the_first(
     instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
 ) -> None:
     async def hold_the_turn(_: object) -> dg.ExecuteInProcessResult:
         async with turn(studio.database_url, "truth_sweep") as is_ours:
             assert is_ours
-            return await asyncio.to_thread(sweep, instance, runtime)
+            return await asyncio.to_thread(run_job, instance, runtime, "truth_sweep")
 
     result = studio.do(hold_the_turn)
 

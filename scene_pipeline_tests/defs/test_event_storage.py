@@ -7,6 +7,7 @@ import psycopg
 import pytest
 import sqlalchemy
 
+from scene_pipeline.defs.event_storage import KeptPostgresEventLog
 from scene_pipeline.defs.partitions import range_tags, register_partitions
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.scenes.identity import partition_key
@@ -66,3 +67,20 @@ def test_a_connection_that_died_is_replaced(
     run = create_run(instance, runtime)
 
     assert planned_events(instance, run) == SCENES * STAGES
+
+
+def test_the_newest_materializations_are_found_without_what_they_say(
+    instance: dg.DagsterInstance,
+) -> None:
+    asset_key = dg.AssetKey("scene_image")
+    for key in ("film/one", "film/two", "film/one", "film/other"):
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset_key, partition=key))
+    storage = instance.event_log_storage
+    assert isinstance(storage, KeptPostgresEventLog)
+
+    found = storage.newest_materializations(asset_key, ["film/one", "film/two", "film/never"])
+
+    records = instance.fetch_materializations(asset_key, limit=10).records  # the newest first
+    told = [(r.partition_key, r.storage_id, r.run_id) for r in (records[1], records[2])]
+    assert [(f.partition, f.storage_id, f.run_id) for f in found] == told
+    assert found[0].timestamp == pytest.approx(records[1].timestamp, abs=1e-5)

@@ -12,7 +12,7 @@ import pytest
 from dagster._serdes import serialize_value
 from PIL import Image
 
-from scene_pipeline.defs.frame_metadata import MAX_EVENT_BYTES, stage_materialization
+from scene_pipeline.defs.frame_metadata import stage_materialization
 from scene_pipeline.defs.markdown import MAX_PROMPT_BYTES, diff_markdown, prompt_markdown
 from scene_pipeline.media.thumbnails import MAX_THUMBNAIL_BYTES, encode_within
 from scene_pipeline.pipeline.orders import (
@@ -26,6 +26,9 @@ from scene_pipeline.pipeline.orders import (
 
 IN_PLACE = 1000
 """Characters of markdown that Dagster's UI shows without a click."""
+MAX_EVENT_BYTES = 64 * 1024
+"""The most that a materialization takes of the event log, as the bounds of its parts add up to; an
+ordinary one takes a quarter. A run of 500 scenes writes a thousand."""
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
 

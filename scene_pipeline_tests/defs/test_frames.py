@@ -1,45 +1,19 @@
 """The streaming op on a real stream and a real instance: states, metadata, tokens, selections."""
 
-from typing import Any
-
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from scene_pipeline.definitions import build_definitions
-from scene_pipeline.defs.config import FramesConfig
 from scene_pipeline.defs.partitions import SCENES_NAME, register_partitions, scenes
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.scenes.identity import partition_key
+from scene_pipeline_tests.defs.jobs import make_frames
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 STAGES = ("scene_prompt", "generated_frame", "scene_image", "scene_start_frame")
 PROMPTS = {"one": "A lighthouse *at dawn*", "two": "A storm", "bad": "  ", "three": "A kitchen"}
 GOOD = {"film/one", "film/two", "film/three"}
-
-
-def execute(
-    instance: dg.DagsterInstance,
-    runtime: PipelineRuntime,
-    *,
-    tags: dict[str, str] | None = None,
-    selection: list[str] | None = None,
-    **config: Any,
-) -> dg.ExecuteInProcessResult:
-    """The frames job over all scenes that the instance knows, as a backfill would run it."""
-    keys = instance.get_dynamic_partitions(SCENES_NAME)
-    job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("frames")
-    return job.execute_in_process(
-        instance=instance,
-        raise_on_error=False,
-        run_config=dg.RunConfig(ops={"stream_frames": FramesConfig(**config)}),
-        asset_selection=[dg.AssetKey(name) for name in selection] if selection else None,
-        tags={
-            "dagster/asset_partition_range_start": keys[0],
-            "dagster/asset_partition_range_end": keys[-1],
-            **(tags or {}),
-        },
-    )
 
 
 def register(instance: dg.DagsterInstance, *scene_ids: str) -> None:
@@ -67,7 +41,7 @@ def test_one_bad_scene_fails_alone(
     studio.bring(film(PROMPTS))
     register(instance, *PROMPTS)
 
-    result = execute(instance, runtime)
+    result = make_frames(instance, runtime)
 
     assert not result.success
     for asset in STAGES:
@@ -90,7 +64,7 @@ def test_a_materialization_shows_what_people_look_at(
     studio.bring(film(PROMPTS))
     register(instance, "one")
 
-    assert execute(instance, runtime).success
+    assert make_frames(instance, runtime).success
 
     shown = latest(instance, "scene_image", "film/one")
     values = {name: value.value for name, value in shown.metadata.items()}
@@ -115,7 +89,7 @@ def test_the_run_shows_the_prompts_table_even_where_a_scene_failed(
     studio.bring(film(PROMPTS))
     register(instance, *PROMPTS)
 
-    execute(instance, runtime)
+    make_frames(instance, runtime)
 
     [record] = instance.fetch_observations(dg.AssetKey("scene_prompt"), limit=5).records
     assert record.asset_observation is not None
@@ -129,9 +103,9 @@ def test_kept_scenes_are_materialized_with_the_version_they_have(
 ) -> None:
     studio.bring(film(PROMPTS))
     register(instance, "one", "two")
-    execute(instance, runtime)
+    make_frames(instance, runtime)
 
-    again = execute(instance, runtime, mode="ensure")
+    again = make_frames(instance, runtime, mode="ensure")
 
     assert again.success
     shown = latest(instance, "scene_start_frame", "film/two")
@@ -147,7 +121,7 @@ def test_runs_of_one_backfill_buy_once_and_another_backfill_buys_again(
     register(instance, "one")
 
     for backfill in ("first", "first", "second"):
-        assert execute(instance, runtime, tags={"dagster/backfill": backfill}).success
+        assert make_frames(instance, runtime, tags={"dagster/backfill": backfill}).success
 
     assert studio.sql("SELECT count(*) AS n FROM generations") == [{"n": 2}]
 
@@ -158,8 +132,8 @@ def test_a_materialization_from_the_ui_makes_a_new_version(
     studio.bring(film(PROMPTS))
     register(instance, "one")
 
-    execute(instance, runtime)
-    execute(instance, runtime)
+    make_frames(instance, runtime)
+    make_frames(instance, runtime)
 
     assert latest(instance, "scene_image", "film/one").metadata["version"].value == 2
     assert_invariants(studio)
@@ -171,12 +145,12 @@ def test_a_selection_without_the_paid_asset_never_pays(
     studio.bring(film(PROMPTS))
     register(instance, "one")
 
-    result = execute(instance, runtime, selection=["scene_image"])
+    result = make_frames(instance, runtime, selection=["scene_image"])
 
     assert not result.success
     assert studio.sql("SELECT count(*) AS n FROM generations") == [{"n": 0}]
-    execute(instance, runtime)
-    assert execute(instance, runtime, selection=["scene_start_frame"]).success
+    make_frames(instance, runtime)
+    assert make_frames(instance, runtime, selection=["scene_start_frame"]).success
     assert studio.sql("SELECT count(*) AS n FROM generations") == [{"n": 1}]
     assert latest(instance, "scene_start_frame", "film/one").metadata["kept"].value is True
 
@@ -188,7 +162,7 @@ def test_the_project_tag_is_added_where_the_launcher_left_it_out(
     studio.bring(film(PROMPTS))
     register(instance, "one", "two")
 
-    result = execute(
+    result = make_frames(
         instance, runtime, tags={} if given is None else {"scene_pipeline/project": given}
     )
 
@@ -202,7 +176,7 @@ def test_the_contact_sheet_is_materialized_with_a_picture(
 ) -> None:
     studio.bring(film(PROMPTS))
     register(instance, "one", "two")
-    execute(instance, runtime)
+    make_frames(instance, runtime)
     job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("storyboards")
 
     result = job.execute_in_process(instance=instance, partition_key="film")
@@ -233,7 +207,7 @@ def test_a_run_of_a_cancelled_backfill_buys_nothing(
     )
     instance.add_backfill(backfill)
 
-    result = execute(instance, runtime, tags={"dagster/backfill": "b1"})
+    result = make_frames(instance, runtime, tags={"dagster/backfill": "b1"})
 
     run = instance.get_run_by_id(result.run_id)
     assert run is not None

@@ -79,10 +79,44 @@ def test_a_report_is_renewed_with_the_storyboard(
     assert (model.data["provider"], model.data["frames"]) == ("offline", 1)
     text = stored_bytes(runtime, shown["project_report_csv_path"].value).decode()
     assert [row[0] for row in csv.reader(io.StringIO(text))] == ["scene_id", "scene_1", "scene_2"]
-    assert shown["csv"].value.endswith(".csv")
-    assert shown["parquet"].value.endswith(".parquet")
-    files = studio.sql("SELECT kind, run_id FROM report_files WHERE kind LIKE 'project%%'")
+    files = studio.sql(
+        "SELECT kind, storage_url AS url, storage_path AS path, run_id FROM report_files"
+        " WHERE kind LIKE 'project%%'"
+    )
     assert {file["run_id"] for file in files} == {run_id}
+    names = {"report": "", "models": "models_", "failures": "failures_"}
+    assert {file["kind"]: file["url"] for file in files} == {
+        f"project_{name}_{form}": shown[f"{prefix}{form}"].value
+        for name, prefix in names.items()
+        for form in ("csv", "parquet")
+    }
+    for file in files:
+        assert shown[f"{file['kind']}_path"].value == file["path"]
+
+
+def test_a_report_has_another_version_where_any_of_its_tables_is_another(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    def version() -> str | None:
+        launch_storyboard(instance, runtime, "film")
+        event = instance.get_latest_materialization_event(dg.AssetKey("project_report"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return (event.asset_materialization.tags or {}).get("dagster/data_version")
+
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    studio.sql(
+        "INSERT INTO pipeline_events (kind, project_id, scene_id, generation_id, data) SELECT"
+        " 'generation_failed', project_id, scene_id, id, '{\"code\": \"died\"}' FROM generations"
+    )
+    fail = "UPDATE generations SET state = 'failed', error_code = 'died', error_message = %s"
+    studio.sql(fail, "It died.")
+    first = version()
+    assert version() == first
+    studio.sql(fail, "It died again.")  # which the table of failures tells alone
+
+    assert version() not in {first, None}
 
 
 def test_a_report_from_the_ui_carries_its_project(
@@ -129,6 +163,9 @@ def test_the_portfolio_shows_its_chart_tables_and_numbers(
     assert {"cost_usd", "cost_7_days_usd", "cost_30_days_usd", "wasted_usd"} <= set(counted)
     assert [record.data["project"] for record in shown["projects"].records] == ["one", "two"]
     assert [record.data["versions"] for record in shown["days"].records] == [2]
+    for name in ("", "models_", "days_"):
+        assert shown[f"{name}csv"].value.endswith(".csv")
+        assert shown[f"{name}parquet"].value.endswith(".parquet")
     assert shown["days"].records[0].data["day"] == shown["day"].value
 
 

@@ -194,6 +194,19 @@ def test_another_code_locations_runs_are_not_ours(
     assert receiver.posts == []
 
 
+def test_every_job_of_ours_is_told(
+    instance: dg.DagsterInstance, studio: Studio, told: PipelineRuntime
+) -> None:
+    jobs = [job.name for job in build_definitions().resolve_all_job_defs()]
+    failed = {failed_run(instance, job, **{"dagster/max_retries": "0"}): job for job in jobs}
+
+    tick(instance, told)
+
+    rows = studio.sql("SELECT run_id FROM alerts WHERE code = 'run_failed'")
+    assert {failed[row["run_id"]] for row in rows} == {*jobs}
+    assert {"portfolio", "truth_sweep", "storyboards"} <= {*jobs}
+
+
 def test_many_failed_runs_share_messages_and_a_look_is_bounded(
     instance: dg.DagsterInstance,
     studio: Studio,

@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline_tests.defs.test_frames import execute, latest, register
+from scene_pipeline_tests.defs.jobs import make_frames
+from scene_pipeline_tests.defs.test_frames import latest, register
 from scene_pipeline_tests.films import Studio, film
 
 STAGES = ("scene_image", "scene_start_frame")
@@ -23,11 +24,11 @@ def test_both_versions_are_seen_beside_each_other(
 ) -> None:
     studio.bring(film(["A red boat, moored"]))
     register(instance, "scene_1")
-    assert execute(instance, runtime).success
+    assert make_frames(instance, runtime).success
     studio.edit(["scenes", "scene_1", "scene_frame_prompt"], "A blue boat, moored")
-    assert execute(instance, runtime).success
+    assert make_frames(instance, runtime).success
     if last_mode == "ensure":
-        assert execute(instance, runtime, mode="ensure").success
+        assert make_frames(instance, runtime, mode="ensure").success
 
     for asset in STAGES:
         values = shown(instance, asset)

@@ -8,7 +8,9 @@ import pytest
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs import storyboard as shown_by
 from scene_pipeline.defs.launch import launch_storyboard
+from scene_pipeline.defs.metadata import PROCESS_TAG
 from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.errors import ScenePipelineError
 from scene_pipeline_tests.films import Studio, film
 
 
@@ -75,6 +77,32 @@ def test_a_large_film_shows_a_bounded_part_and_says_how_much_is_hidden(
     assert values["scenes_not_listed"].value == 2
     assert len(values["start_frames"].value["scenes"]) == 2
     assert values["start_frames"].value["scenes_not_listed"] == 3
+
+
+@pytest.mark.parametrize("asset", ["storyboard", "project_report"])
+def test_a_run_is_tied_to_its_process_so_that_a_killed_one_keeps_no_other_back(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio, asset: str
+) -> None:
+    studio.bring(film(["Dawn"]))
+    instance.add_dynamic_partitions("projects", ["film"])
+    job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("storyboards")
+
+    done = job.execute_in_process(
+        instance=instance, partition_key="film", asset_selection=[dg.AssetKey(asset)]
+    )
+
+    run = instance.get_run_by_id(done.run_id)
+    assert run is not None
+    assert run.tags[PROCESS_TAG].endswith(f"/{run.run_id}")
+
+
+def test_a_command_is_told_why_a_storyboard_could_not_be_made(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime
+) -> None:
+    instance.add_dynamic_partitions("projects", ["film"])
+
+    with pytest.raises(ScenePipelineError, match=r"^\[project_unknown\]"):
+        launch_storyboard(instance, runtime, "film")
 
 
 def test_the_catalogue_says_what_it_is_and_that_it_spends_nothing() -> None:

@@ -24,6 +24,7 @@ from scene_pipeline.defs.upkeep import UPKEEP_JOBS
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import DatabaseError
 from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.defs.jobs import numbers, run_job
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 
@@ -60,30 +61,6 @@ def store_down(studio: Studio) -> Iterator[None]:
         yield
     finally:
         directory.unlink()
-
-
-def execute(
-    instance: dg.DagsterInstance, runtime: PipelineRuntime, job: str, **config: object
-) -> dg.ExecuteInProcessResult:
-    definition = build_definitions(resources={"pipeline": runtime}).resolve_job_def(job)
-    [op] = definition.nodes
-    return definition.execute_in_process(
-        instance=instance,
-        run_config={"ops": {op.name: {"config": config}}} if config else None,
-        raise_on_error=False,
-    )
-
-
-def numbers(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    """The metadata beside the op's output."""
-    assert result.success
-    [output] = [
-        event.step_output_data
-        for event in result.all_events
-        if event.event_type is dg.DagsterEventType.STEP_OUTPUT
-    ]
-    assert output is not None
-    return {name: value.value for name, value in output.metadata.items()}
 
 
 def failure_words(result: dg.ExecuteInProcessResult) -> str:
@@ -142,7 +119,7 @@ def test_healing_is_shown_at_the_scenes(
 ) -> None:
     runtime = external_film(instance, fal_studio, ["A lighthouse", "A storm"])
 
-    result = execute(instance, runtime, "heal")
+    result = run_job(instance, runtime, "heal")
 
     assert numbers(result) == {"healed": 2, "still_external": 0}
     for asset in ("scene_image", "scene_start_frame"):
@@ -163,7 +140,7 @@ def test_healing_that_fails_says_what_to_do_and_the_sensor_waits(
 ) -> None:
     runtime = external_film(instance, fal_studio, ["A lighthouse"])
     with store_down(fal_studio):
-        words = failure_words(execute(instance, runtime, "heal", only_due=True))
+        words = failure_words(run_job(instance, runtime, "heal", only_due=True))
 
     assert "film/scene_1 version 1: [" in words
     assert "scene-pipeline doctor" in words
@@ -181,7 +158,7 @@ def test_the_sensor_launches_what_is_due_and_the_run_heals_it(
     assert isinstance(request, dg.RunRequest)
     assert isinstance(again, dg.RunRequest)
     assert request.run_key == again.run_key
-    assert numbers(execute(instance, runtime, "heal", only_due=True))["healed"] == 1
+    assert numbers(run_job(instance, runtime, "heal", only_due=True))["healed"] == 1
     assert isinstance(tick(instance, runtime), dg.SkipReason)
 
 
@@ -227,10 +204,10 @@ def test_reconciling_repairs_unless_it_is_switched_off(
         "UPDATE projects SET master_json = master_json #- '{scenes,scene_1,scene_start_frame}'"
     )
 
-    told = numbers(execute(instance, runtime_of(studio, reconcile_apply=False), "reconcile"))
+    told = numbers(run_job(instance, runtime_of(studio, reconcile_apply=False), "reconcile"))
     assert (told["found"], told["repaired"]) == (1, 0)
     assert studio.start_frame("scene_1") is None
-    repaired = numbers(execute(instance, runtime_of(studio), "reconcile"))
+    repaired = numbers(run_job(instance, runtime_of(studio), "reconcile"))
 
     assert (repaired["found"], repaired["repaired"]) == (0, 1)
     assert studio.start_frame("scene_1") == url
@@ -245,7 +222,7 @@ def test_reconciling_fails_where_the_store_cannot_be_asked(
     root.rename(root.with_name("aside"))
     root.write_text("a file where the store's directory should be")
 
-    words = failure_words(execute(instance, runtime_of(studio), "reconcile"))
+    words = failure_words(run_job(instance, runtime_of(studio), "reconcile"))
 
     assert words.startswith("[")
     assert "scene-pipeline doctor" in words
@@ -259,9 +236,9 @@ def test_collection_only_tells_until_it_is_switched_on(
         studio.run(mode="regenerate", token=token)
     rule = {"keep_versions": 1, "keep_days": 0.0}
 
-    told = numbers(execute(instance, runtime_of(studio, **rule), "collection"))
+    told = numbers(run_job(instance, runtime_of(studio, **rule), "collection"))
     [before] = studio.sql("SELECT count(*) AS n FROM scene_images WHERE storage_status = 'stored'")
-    done = numbers(execute(instance, runtime_of(studio, **rule, collect_apply=True), "collection"))
+    done = numbers(run_job(instance, runtime_of(studio, **rule, collect_apply=True), "collection"))
     [after] = studio.sql("SELECT count(*) AS n FROM scene_images WHERE storage_status = 'stored'")
 
     assert told["old_versions"] == done["old_versions"] == 1
@@ -279,7 +256,7 @@ def test_a_config_wins_over_the_setting(instance: dg.DagsterInstance, studio: St
         studio.run(mode="regenerate", token=token)
     rule = {"keep_versions": 1, "keep_days": 0.0, "collect_apply": True}
 
-    execute(instance, runtime_of(studio, **rule), "collection", apply=False)
+    run_job(instance, runtime_of(studio, **rule), "collection", apply=False)
 
     [row] = studio.sql("SELECT count(*) AS n FROM scene_images WHERE storage_status = 'stored'")
     assert row["n"] == 2
@@ -288,7 +265,7 @@ def test_a_config_wins_over_the_setting(instance: dg.DagsterInstance, studio: St
 def test_renewing_prices_without_a_key_says_what_to_set(
     instance: dg.DagsterInstance, studio: Studio
 ) -> None:
-    words = failure_words(execute(instance, runtime_of(studio), "price_refresh"))
+    words = failure_words(run_job(instance, runtime_of(studio), "price_refresh"))
 
     assert words.startswith("[fal_key_missing]")
     assert "FAL_KEY" in words
@@ -304,7 +281,7 @@ def test_a_second_run_of_the_same_job_leaves_it_to_the_first(
 
         async with turn(studio.database_url, "collection") as is_ours:
             assert is_ours
-            return await asyncio.to_thread(execute, instance, runtime, "collection")
+            return await asyncio.to_thread(run_job, instance, runtime, "collection")
 
     result = runtime.in_database(meanwhile)
 

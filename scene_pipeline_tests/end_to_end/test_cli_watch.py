@@ -153,7 +153,8 @@ def test_what_cannot_be_watched_is_told_at_once(
 ) -> None:
     told = cli("watch", *arguments, "--json")
 
-    assert told.document["error"]["code"] == code
+    [line] = told.out.splitlines()
+    assert json.loads(line)["error"]["code"] == code
     assert told.code != 0
 
 

@@ -1,7 +1,9 @@
 """Checks of frames on real rows, pictures and servers: in a run, and for a whole project."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,8 +13,10 @@ import pytest
 from scene_pipeline.database.frame_checks import verdicts_of_project
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.errors import UsageError
-from scene_pipeline.pipeline.checking.frames import FrameChecker, check_scenes
-from scene_pipeline.pipeline.checking.standing import renew_standing
+from scene_pipeline.pipeline.checking import frames
+from scene_pipeline.pipeline.checking.addresses import MAX_UNREACHABLE, AddressReader, Answer
+from scene_pipeline.pipeline.checking.frames import check_scenes
+from scene_pipeline.pipeline.checking.standing import changed_standing, keep_standing
 from scene_pipeline.pipeline.checks import CheckedAsset, CheckVerdict
 from scene_pipeline.pipeline.orders import SceneChecked, SceneOutcome, SceneRef
 from scene_pipeline.pipeline.projects.stored_pictures import check_stored
@@ -66,7 +70,9 @@ def renew(studio: Studio, **limit: int) -> list[tuple[SceneRef, CheckVerdict]]:
     async def work(services: Services) -> list[tuple[SceneRef, CheckVerdict]]:
         async with services.pool.connection() as conn:
             project = await get_project(conn, "film")
-            return await renew_standing(conn, project.id, **limit)
+            changed = await changed_standing(conn, project.id, **limit)
+            await keep_standing(conn, project.id, changed, run_id="renewal")
+            return changed
 
     return studio.do(work)
 
@@ -112,6 +118,7 @@ def test_the_url_is_asked_for_the_stored_bytes(served_studio: Studio) -> None:
         first = served_studio.run()
         stored_file(served_studio).write_bytes(stored_file(served_studio, "scene_2").read_bytes())
         stored_file(served_studio, "scene_2").unlink()
+        served_studio.sql("DELETE FROM frame_checks")
         again = served_studio.run()
 
     assert verdicts(first)[URL].passed
@@ -121,6 +128,21 @@ def test_the_url_is_asked_for_the_stored_bytes(served_studio: Studio) -> None:
     assert (gone.passed, gone.severity) == (False, "error")
     assert "scene-pipeline reconcile film" in gone.words
     assert set(again.statuses.values()) == {"kept"}, "a check never fails a scene"
+
+
+def test_a_kept_frame_s_url_is_left_to_the_sweep_until_it_is_another(
+    served_studio: Studio,
+) -> None:
+    served_studio.bring(film(PROMPTS))
+    with serving(served_studio.settings):
+        served_studio.run()
+
+    unasked = served_studio.run()
+    served_studio.sql("UPDATE scene_images SET storage_url = storage_url || '?moved'")
+    asked = served_studio.run()
+
+    assert verdicts(unasked)[URL].passed, "nobody listens any more, and nobody was asked"
+    assert URL not in verdicts(asked), "what is known of the old address says nothing of the new"
 
 
 def test_a_gateway_is_followed_to_the_bytes(served_studio: Studio) -> None:
@@ -149,6 +171,25 @@ def test_a_host_that_cannot_be_reached_is_a_warning(served_studio: Studio) -> No
 
     assert (found.passed, found.severity) == (False, "warn")
     assert "frames.invalid" in found.words
+
+
+def test_a_silent_host_holds_few_places_and_answers_for_all_its_addresses(studio: Studio) -> None:
+    class Silent(AddressReader):
+        asked = 0
+
+        def _ask(self, url: str, sha256: str, size_bytes: int) -> Answer:
+            self.asked += 1
+            time.sleep(0.05)
+            return self._without_answer(url, f"{sha256} {size_bytes}")
+
+    async def ask(services: Services) -> int:
+        with closing(Silent(services, asyncio.Semaphore(8))) as reader:
+            urls = [f"https://silent.example/{number}.png" for number in range(30)]
+            answers = await asyncio.gather(*(reader.ask(url, "", 1) for url in urls))
+            assert {answer.kind for answer in answers} == {"unreachable"}
+            return reader.asked
+
+    assert MAX_UNREACHABLE <= studio.do(ask) < 2 * MAX_UNREACHABLE
 
 
 def test_an_address_on_a_host_that_is_not_our_store_s_is_not_asked(
@@ -209,14 +250,26 @@ def test_the_same_picture_again_is_a_duplicate(studio: Studio) -> None:
     assert "version 1" in duplicate.words
 
 
-def test_an_error_in_checking_fails_no_scene(
+def test_what_is_known_of_a_kept_frame_is_neither_worked_out_nor_written_again(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: object) -> tuple[CheckVerdict, ...]:
-        raise ZeroDivisionError
+    def refuse(*_: object) -> None:
+        raise AssertionError("these two pictures were compared before")
 
+    studio.bring(film(PROMPTS[:1], generation={"image_size": "128x128"}))
+    studio.run()
+    made = verdicts(studio.run(mode="regenerate", token="again"))
+    written = studio.sql("SELECT name, checked_at FROM frame_checks ORDER BY name")
+    monkeypatch.setattr(frames, "likeness", refuse)
+
+    assert verdicts(studio.run()) == made
+    assert "not_a_duplicate_of_the_previous_version" in made
+    assert studio.sql("SELECT name, checked_at FROM frame_checks ORDER BY name") == written
+
+
+def test_an_error_in_checking_fails_no_scene(studio: Studio) -> None:
     studio.bring(film(PROMPTS))
-    monkeypatch.setattr(FrameChecker, "check", broken)
+    studio.sql("ALTER TABLE frame_checks RENAME TO frame_checks_that_are_away")
 
     run = studio.run()
 
@@ -270,6 +323,61 @@ def test_an_edit_shows_with_the_next_renewal_and_a_published_url_passes_again(
     again = verdicts(studio.run(mode="regenerate", token="again"))
     assert failed(again) == set()
     assert renew(studio) == []
+
+
+def turns(studio: Studio) -> list[tuple[str, str, str | None]]:
+    """What the feed says of checks: the kind, the check, and whose run it was."""
+    rows = studio.sql(
+        "SELECT kind, data ->> 'check' AS name, run_id FROM pipeline_events"
+        " WHERE kind IN ('frame_check_failed', 'frame_check_passed') ORDER BY id"
+    )
+    return [(row["kind"], row["name"], row["run_id"]) for row in rows]
+
+
+def test_the_feed_tells_of_a_check_that_fails_once_and_of_one_that_passes_again(
+    studio: Studio,
+) -> None:
+    studio.bring(film(PROMPTS))
+    studio.run()
+    assert turns(studio) == [], "that all is well from the first is no news"
+
+    studio.edit(["scenes", "scene_1", "scene_frame_prompt"], "A lighthouse at dusk")
+    renew(studio)
+    studio.edit(["scenes", "scene_1", "scene_frame_prompt"], "A lighthouse at noon")
+    studio.run(mode="ensure")
+    again = studio.run(mode="regenerate", token="again", run_id="again")
+
+    assert failed(verdicts(again)) == set()
+    assert turns(studio) == [
+        ("frame_check_failed", "prompt_unchanged_since", "renewal"),
+        ("frame_check_passed", "prompt_unchanged_since", "again"),
+    ]
+    [event] = studio.sql("SELECT * FROM pipeline_events WHERE kind = 'frame_check_failed'")
+    assert event["scene_id"] == "scene_1"
+    assert event["data"]["version"] == 1
+    assert event["data"]["severity"] == "warn"
+    assert "prompt" in event["data"]["words"]
+
+
+def test_verdicts_that_are_not_kept_are_not_in_the_feed(studio: Studio) -> None:
+    studio.bring(film(PROMPTS))
+    studio.run()
+    studio.edit(["scenes", "scene_1", "scene_frame_prompt"], "A lighthouse at dusk")
+
+    async def cut_off(services: Services) -> None:
+        async with services.pool.connection() as conn:
+            project = await get_project(conn, "film")
+            changed = await changed_standing(conn, project.id)
+            with suppress(ConnectionError):
+                async with conn.transaction():
+                    await keep_standing(conn, project.id, changed)
+                    raise ConnectionError
+
+    studio.do(cut_off)
+
+    assert turns(studio) == []
+    assert [verdict.passed for _, verdict in renew(studio)] == [False]
+    assert len(turns(studio)) == 1
 
 
 def test_a_renewal_is_bounded_and_goes_on_where_it_stopped(studio: Studio) -> None:
@@ -333,9 +441,7 @@ def test_questions_of_one_moment_are_answered_together_and_one_error_reaches_all
         count = MAX_TOGETHER + 10
         answers = await asyncio.gather(*(together.ask(number) for number in range(count)))
         assert answers == [number * 2 for number in range(count)]
-        assert sizes[0] == 1, "the first waits for nobody"
-        assert max(sizes) == MAX_TOGETHER
-        assert len(sizes) == 3
+        assert sizes == [MAX_TOGETHER, 10]
         first, *others = [asyncio.ensure_future(together.ask(number)) for number in range(4)]
         await asyncio.sleep(0)
         first.cancel()
@@ -343,8 +449,7 @@ def test_questions_of_one_moment_are_answered_together_and_one_error_reaches_all
         outcomes = await asyncio.gather(
             *(together.ask(number) for number in (1, 2, -1)), return_exceptions=True
         )
-        assert outcomes[0] == 2
-        assert all(isinstance(outcome, LookupError) for outcome in outcomes[1:])
+        assert all(isinstance(outcome, LookupError) for outcome in outcomes)
         assert await together.ask(5) == 10
 
     asyncio.run(main())

@@ -1,15 +1,22 @@
 """The feed read forward while others write: every event once, in order, none left out."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from scene_pipeline.cli import watch
+from scene_pipeline.cli.event_words import _WORDS, event_line
+from scene_pipeline.cli.terminal import Terminal
+from scene_pipeline.cli.watch import event_json
 from scene_pipeline.database.event_feed import EventFeed, under_way
 from scene_pipeline.database.events import append_event
 from scene_pipeline.database.rows import Connection
@@ -149,6 +156,26 @@ def test_pages_are_read_to_the_end_without_gaps_or_doubles(database_url: str) ->
     with_three(database_url, work)
 
 
+def test_whatever_another_program_wrote_as_an_event_is_told_in_some_words(studio: Studio) -> None:
+    kinds = [*_WORDS, "no_such_kind\x1b[2J"]
+    studio.sql(
+        "INSERT INTO pipeline_events (kind, data) SELECT kind, data"
+        " FROM unnest(%s::text[]) AS kind, unnest(%s::jsonb[]) AS data",
+        kinds,
+        ["[1]", "null", '"x"', '{"message": {"a": 1}, "code": [], "size_bytes": "x"}'],
+    )
+
+    async def work(reader: Connection, _first: Connection, _second: Connection) -> None:
+        events = await EventFeed(0).read(reader, 1000)
+
+        assert len(events) == 4 * len(kinds)
+        for event in events:
+            assert event_line(event).isprintable()
+            assert event_json(event)["kind"] == event.kind
+
+    with_three(studio.database_url, work)
+
+
 def test_one_project_is_told_without_the_others(studio: Studio) -> None:
     studio.bring(film(["A lighthouse"], key="one"))
     studio.bring(film(["A harbour"], key="two"))
@@ -219,3 +246,38 @@ def test_eight_writers_at_once_are_told_completely_and_in_order(database_url: st
         assert len(told) == writers * (each - (each + 2) // 3)
 
     with_three(database_url, work)
+
+
+def test_watch_says_once_that_an_open_transaction_is_waited_for_however_slow_the_polls_are(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = itertools.count(0.0, 7.0)
+    told: list[str] = []
+    notes: list[str] = []
+    monkeypatch.setattr(watch, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.005)
+
+    async def work(reader: Connection, first: Connection, second: Connection) -> None:
+        await write(first, "holds up")
+        await write(second, "waits")
+        await second.commit()
+        terminal = Terminal(is_json=True)
+        following = asyncio.create_task(watch._Watch(terminal)._follow(reader, EventFeed(0)))
+        try:
+            async with asyncio.timeout(30):
+                while next(clock) < 700:
+                    await asyncio.sleep(0.01)
+                    notes.extend(capsys.readouterr().err.splitlines())
+                await first.commit()
+                while len(told) < 2:
+                    await asyncio.sleep(0.01)
+                    out, err = capsys.readouterr()
+                    told.extend(out.splitlines())
+                    notes.extend(err.splitlines())
+        finally:
+            following.cancel()
+
+    with_three(database_url, work)
+
+    assert [note for note in notes if "Waiting for 1 open transaction" in note] == notes
+    assert len(notes) == 1

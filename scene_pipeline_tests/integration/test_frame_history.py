@@ -2,6 +2,8 @@
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -146,6 +148,18 @@ def test_a_version_that_was_chosen_again_stands_beside_the_one_before_it(studio:
     assert [attempt.version for attempt in frame.attempts] == [2, 1]
 
 
+def test_a_version_that_was_set_aside_stands_before_none(studio: Studio) -> None:
+    studio.bring(film(["A red boat"]))
+    for _ in range(3):
+        regenerate(studio)
+    studio.sql("UPDATE scene_images SET rejection = 'blank' WHERE version = 2")
+
+    before = told(studio.run()).previous
+
+    assert before is not None
+    assert before.version == 1
+
+
 def test_a_removed_version_is_still_told_of(studio: Studio) -> None:
     studio.bring(film(["A red boat"]))
     studio.run()
@@ -210,15 +224,17 @@ def test_the_history_of_a_scene_is_bounded(studio: Studio) -> None:
     assert frame.attempts[0].generation_id == frame.generation_id
 
 
-def test_only_what_is_shown_is_asked_for(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def refuse(*_: object) -> None:
-        raise AssertionError("Nobody looks at it.")
-
+def test_only_what_is_shown_is_asked_for(studio: Studio) -> None:
     studio.bring(film(["A red boat"]))
     studio.run()
-    monkeypatch.setattr(FrameHistories, "of", refuse)
 
-    assert studio.run(stages=frozenset({"scene_prompt"})).statuses == {"scene_1": "kept"}
+    with counting_histories() as unshown:
+        run = studio.run(stages=frozenset({"scene_prompt"}))
+    with counting_histories() as shown:
+        studio.run()
+
+    assert run.statuses == {"scene_1": "kept"}
+    assert (len(unshown), bool(shown)) == (0, True)
 
 
 def test_hundreds_of_kept_scenes_are_a_handful_of_statements(studio: Studio) -> None:
@@ -266,14 +282,21 @@ def test_an_unknown_generation_has_no_history(studio: Studio) -> None:
 
 def counted(studio: Studio, ask: Any) -> tuple[list[object], int]:
     """What was found, and by how many questions about histories."""
-    number = 0
+    with counting_histories() as asked:
+        return studio.do(ask), len(asked)
+
+
+@contextmanager
+def counting_histories() -> Iterator[list[str]]:
+    """The statements about histories that are sent while the block lasts."""
+    asked: list[str] = []
     execute = psycopg.AsyncConnection.execute
 
-    async def counting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        nonlocal number
-        number += "LATERAL" in str(query)
+    async def noting(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
+        if "LATERAL" in str(query) and "%(ids)s" in str(query):
+            asked.append(str(query))
         return await execute(self, query, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psycopg.AsyncConnection, "execute", counting)
-        return studio.do(ask), number
+        patch.setattr(psycopg.AsyncConnection, "execute", noting)
+        yield asked

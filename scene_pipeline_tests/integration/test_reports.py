@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from scene_pipeline.database.budgets import CostTotals, cost_totals
+from scene_pipeline.database.frame_history import FrameHistory, frame_histories
 from scene_pipeline.database.reporting import read_project_lines
 from scene_pipeline.errors import NotFoundError
 from scene_pipeline.pipeline.facts import usd
@@ -27,6 +28,7 @@ from scene_pipeline.pipeline.reporting.project_report import (
     project_report_of,
     read_project_report,
 )
+from scene_pipeline.pipeline.reporting.stored_tables import StoredTable
 from scene_pipeline.pipeline.reporting.tables import ReportTable, Value
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, film
@@ -176,10 +178,10 @@ def test_the_money_of_a_report_is_the_ledgers_to_the_micro_dollar(eventful: Stud
         )
     }
 
-    assert report.totals.cost_micros == totals.total_micros == budget["spent_micros"] > 0
-    assert report.totals.metered_micros == totals.metered_micros > 0
-    assert report.totals.estimated_micros == totals.estimated_micros > 0
-    assert report.totals.doubtful_micros == totals.doubtful_micros > 0
+    assert report.totals.money.total_micros == totals.total_micros == budget["spent_micros"] > 0
+    assert report.totals.money.metered_micros == totals.metered_micros > 0
+    assert report.totals.money.estimated_micros == totals.estimated_micros > 0
+    assert report.totals.money.doubtful_micros == totals.doubtful_micros > 0
     for table in (report.scenes, report.models):
         rows = table.records()
         assert total(rows, "cost_usd") == usd(totals.total_micros)
@@ -247,7 +249,7 @@ def test_a_model_tells_its_frames_rejections_seconds_and_price_of_a_frame(
     assert isinstance(model["seconds_median"], float)
     assert isinstance(model["seconds_p95"], float)
     assert model["seconds_median"] <= model["seconds_p95"]
-    assert model["cost_per_frame_usd"] == usd(report.totals.cost_micros) / 4
+    assert model["cost_per_frame_usd"] == usd(report.totals.money.total_micros) / 4
     [rejected, died] = report.failures.records()
     assert (rejected["code"], rejected["failures"]) == ("content_rejected", 2)
     assert (died["code"], died["failures"], died["scenes"]) == ("died", 1, 1)
@@ -259,18 +261,89 @@ def test_files_hold_the_table_and_equal_data_is_stored_once(eventful: Studio) ->
     table = first.report.scenes
     names = [column.name for column in table.columns]
 
-    assert (first.csv, first.parquet) == (second.csv, second.parquet)
-    assert eventful.sql("SELECT count(*) AS n FROM report_files") == [{"n": 2}]
-    packed = pd.read_parquet(io.BytesIO(file_bytes(eventful, first.parquet.storage_path)))
+    assert first.tables == second.tables
+    assert eventful.sql("SELECT count(*) AS n FROM report_files") == [{"n": 6}]
+    packed = pd.read_parquet(io.BytesIO(file_bytes(eventful, first.scenes.parquet.storage_path)))
     assert list(packed.columns) == names
     assert [tuple(row) for row in packed[["scene_id", "cost_usd"]].itertuples(index=False)] == [
         (row["scene_id"], row["cost_usd"]) for row in table.records()
     ]
-    text = file_bytes(eventful, first.csv.storage_path).decode()
+    text = file_bytes(eventful, first.scenes.csv.storage_path).decode()
     written = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     assert list(written.columns) == names
     assert list(written["cost_usd"]) == [f"{r['cost_usd']:.6f}" for r in table.records()]
     assert "A film" not in text
+
+
+def table_in(studio: Studio, files: StoredTable) -> pd.DataFrame:
+    """A table as another program reads it; both of its files say the same."""
+    packed = pd.read_parquet(io.BytesIO(file_bytes(studio, files.parquet.storage_path)))
+    written = pd.read_csv(io.BytesIO(file_bytes(studio, files.csv.storage_path)))
+    assert list(written.columns) == list(packed.columns)
+    assert len(written) == len(packed)
+    return packed
+
+
+def test_models_and_failures_are_files_as_well(eventful: Studio) -> None:
+    made = stored(eventful)
+
+    models, failures = table_in(eventful, made.models), table_in(eventful, made.failures)
+
+    assert models.to_dict("records") == made.report.models.records()
+    assert list(failures["code"]) == ["content_rejected", "died"]
+    assert failures.to_dict("records") == made.report.failures.records()
+    kinds = {file.kind for table in made.tables.values() for file in (table.csv, table.parquet)}
+    assert kinds == {
+        f"project_{name}_{form}"
+        for name in ("report", "models", "failures")
+        for form in ("csv", "parquet")
+    }
+
+
+def test_models_and_days_of_all_projects_are_files_as_well(eventful: Studio) -> None:
+    made = stored_portfolio(eventful)
+
+    assert table_in(eventful, made.models).to_dict("records") == made.report.models.records()
+    assert table_in(eventful, made.days).to_dict("records") == made.report.days.records()
+    assert stored_portfolio(eventful).tables == made.tables
+
+
+def test_seconds_are_the_same_beside_a_frame_and_in_every_report(paying: Studio) -> None:
+    paying.bring(film(["One"]))
+    paying.run()
+    [row] = paying.sql(
+        "UPDATE generations SET submitting_at = completed_at - interval '40 seconds',"
+        " submitted_at = completed_at - interval '10 seconds' RETURNING id"
+    )
+
+    async def beside_it(services: Services) -> FrameHistory:
+        async with services.pool.connection() as conn:
+            return (await frame_histories(conn, [row["id"]]))[row["id"]]
+
+    history = paying.do(beside_it)
+    report, portfolio = report_of(paying), portfolio_of(paying)
+
+    assert history.generation_seconds == history.attempts[0].seconds == 40
+    assert report.totals.seconds == report.models.records()[0]["seconds_median"] == 40
+    assert portfolio.models.records()[0]["seconds_median"] == 40
+
+
+def test_an_answer_that_is_older_than_its_request_has_no_seconds(paying: Studio) -> None:
+    """A row that is asked for again keeps the old answer's moment until it has one of its own."""
+    paying.bring(film(["One"]))
+    paying.run()
+    [row] = paying.sql(
+        "UPDATE generations SET submitting_at = completed_at + interval '1 second' RETURNING id"
+    )
+
+    async def beside_it(services: Services) -> FrameHistory:
+        async with services.pool.connection() as conn:
+            return (await frame_histories(conn, [row["id"]]))[row["id"]]
+
+    history = paying.do(beside_it)
+
+    assert (history.generation_seconds, history.attempts[0].seconds) == (None, None)
+    assert report_of(paying).models.records()[0]["seconds_median"] is None
 
 
 def test_a_picture_that_stands_in_for_another_payment_is_not_wasted(
@@ -289,8 +362,8 @@ def test_a_picture_that_stands_in_for_another_payment_is_not_wasted(
     [line] = portfolio_of(paying).projects.records()
 
     assert (report.totals.frames, report.totals.versions) == (1, 2)
-    assert report.totals.cost_micros > 0
-    assert report.totals.wasted_micros == 0
+    assert report.totals.money.total_micros > 0
+    assert report.totals.money.wasted_micros == 0
     assert line["wasted_usd"] == 0
     assert row_of(report.scenes, "beacon")["free_frames"] == 1
 
@@ -313,7 +386,7 @@ def test_the_portfolio_agrees_with_every_project_and_with_the_days(eventful: Stu
     assert total(portfolio.models.records(), "cost_usd") == everything
     assert total(portfolio.days.records(), "versions") == total([one, other], "versions")
     assert total(portfolio.days.records(), "attempts") == total([one, other], "attempts")
-    assert usd(portfolio.totals.cost_micros) == everything
+    assert usd(portfolio.totals.money.total_micros) == everything
     [model] = report.models.records()
     [among_all] = portfolio.models.records()
     shared = ("rejections", "failures")
@@ -347,7 +420,7 @@ def test_money_is_of_the_day_on_which_its_request_was_sent(paying: Studio) -> No
 def test_an_installation_without_anything_has_a_report(studio: Studio) -> None:
     made = stored_portfolio(studio)
 
-    assert made.report.totals.cost_micros == 0
+    assert made.report.totals.money.total_micros == 0
     assert made.report.projects.rows == ()
     assert file_bytes(studio, made.chart.storage_path).startswith(b"\x89PNG")
     assert stored_portfolio(studio).chart == made.chart
@@ -363,7 +436,8 @@ def test_a_project_without_frames_has_a_report(studio: Studio) -> None:
     assert made.title == "A film"
     studio.run()
     assert [row[1] for row in stored(studio).report.scenes.rows] == ["current"]
-    assert studio.sql("SELECT count(DISTINCT sha256) AS n FROM report_files") == [{"n": 4}]
+    # No failure came: that table is what it was.
+    assert studio.sql("SELECT count(DISTINCT sha256) AS n FROM report_files") == [{"n": 10}]
 
 
 def test_an_unknown_project_has_none(studio: Studio) -> None:
@@ -398,7 +472,7 @@ def test_what_changes_while_a_report_is_read_is_in_none_of_its_tables(paying: St
             assert calls <= 8
             return project_report_of(lines)
 
-    before = report_of(paying).totals.cost_micros
+    before = report_of(paying).totals.money.total_micros
 
-    assert paying.do(work).totals.cost_micros == before
-    assert report_of(paying).totals.cost_micros == 999
+    assert paying.do(work).totals.money.total_micros == before
+    assert report_of(paying).totals.money.total_micros == 999

@@ -4,7 +4,9 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.resources import files
 from typing import Any
 
 import jsonschema
@@ -14,8 +16,10 @@ from PIL import Image
 
 from scene_pipeline.media.sheet_layout import plan_layout
 from scene_pipeline.pipeline.reporting import storyboard
-from scene_pipeline.pipeline.reporting.start_frames import start_frames_schema
+from scene_pipeline.pipeline.reporting.portfolio_report import read_portfolio_report
+from scene_pipeline.pipeline.reporting.scene_pages import ShownScene, gather
 from scene_pipeline.pipeline.reporting.storyboard import StoryboardFacts, make_storyboard
+from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 
 HOSTILE = '</p><img src="http://127.0.0.1:9/x"><script>alert(1)</script>'
@@ -31,7 +35,8 @@ def stored(studio: Studio, path: str) -> bytes:
 
 def start_frames(studio: Studio, made: StoryboardFacts) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(stored(studio, made.start_frames.storage_path))
-    jsonschema.validate(document, start_frames_schema())
+    schema = files("scene_pipeline.pipeline.reporting") / "start-frames.schema.json"
+    jsonschema.validate(document, json.loads(schema.read_text()))
     return document
 
 
@@ -157,6 +162,116 @@ def test_the_same_frames_are_stored_once(mixed: Studio) -> None:
     rows = mixed.sql("SELECT kind FROM report_files ORDER BY kind")
     assert [row["kind"] for row in rows] == ["start_frames", "storyboard_page"]
     assert_invariants(mixed)
+
+
+def test_a_file_that_the_store_has_lost_is_stored_again(mixed: Studio) -> None:
+    lost = draw(mixed)
+    (mixed.settings.home_directory / "frames" / lost.page.storage_path).unlink()
+
+    made = draw(mixed)
+
+    assert "Dawn over the bay" in html(mixed, made)
+    assert made.start_frames == lost.start_frames
+    assert_invariants(mixed)
+
+
+def test_a_sheet_that_looks_the_same_is_one_object_for_every_state_of_the_costs(
+    mixed: Studio,
+) -> None:
+    first = draw(mixed)
+    mixed.sql("UPDATE generations SET cost_micros = 25000, cost_kind = 'metered'")
+
+    second = draw(mixed)
+
+    assert second.page != first.page
+    assert (second.storage_path, second.png_sha256) == (first.storage_path, first.png_sha256)
+    rows = mixed.sql("SELECT fingerprint, storage_path FROM storyboards")
+    assert len({row["fingerprint"] for row in rows}) == 2
+    assert {row["storage_path"] for row in rows} == {first.storage_path}
+    assert mixed.sql("SELECT refcount FROM storage_objects WHERE key = %s", first.storage_path) == [
+        {"refcount": 2}
+    ]
+    draw(mixed)
+    assert len(mixed.sql("SELECT 1 FROM storyboards")) == 2
+    (mixed.settings.home_directory / "frames" / first.storage_path).unlink()
+    assert stored(mixed, draw(mixed).storage_path).startswith(b"\x89PNG")
+
+
+def test_files_are_stored_again_where_their_addresses_are_others(mixed: Studio) -> None:
+    before = draw(mixed)
+    moved = Studio(
+        mixed.settings.model_copy(update={"public_url": "https://frames.example.org"}),
+        mixed.database_url,
+        mixed.providers,
+    )
+
+    made = draw(moved)
+
+    assert made.page.storage_url != before.page.storage_url
+    for url in (made.url, made.page.storage_url, made.start_frames.storage_url):
+        assert url.startswith("https://frames.example.org/")
+    assert draw(moved).page == made.page
+
+
+STANDINGS = {
+    "current": "",
+    "edited": "UPDATE scenes SET content_hash = 'other'",
+    "edited and locked": "UPDATE scenes SET content_hash = 'other', locked = true",
+    "edited and chosen": (
+        "UPDATE scenes SET content_hash = 'other', chosen_content_hash = 'other'"
+    ),
+    "chosen for older words": "UPDATE scenes SET content_hash = 'x', chosen_content_hash = 'other'",
+    "invalid": "UPDATE scenes SET problem_code = 'prompt_missing', content_hash = NULL",
+    "locked and invalid": (
+        "UPDATE scenes SET problem_code = 'prompt_missing', content_hash = NULL, locked = true"
+    ),
+    "without a frame": "UPDATE scene_images SET is_current = false",
+}
+READY = {"current", "edited and locked", "edited and chosen"}
+
+
+@pytest.mark.parametrize("standing", STANDINGS)
+def test_what_is_ready_is_the_same_for_every_reader(studio: Studio, standing: str) -> None:
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    if STANDINGS[standing]:
+        studio.sql(STANDINGS[standing])
+
+    async def read(services: Services) -> tuple[ShownScene, int]:
+        [scene] = (await gather(services, "film")).scenes
+        async with services.pool.connection() as conn:
+            portfolio = await read_portfolio_report(conn)
+        return scene, portfolio.totals.ready
+
+    scene, ready = studio.do(read)
+
+    [row] = studio.sql("SELECT is_ready FROM scene_status")
+    assert row["is_ready"] is scene.is_ready is (standing in READY)
+    assert ready == int(standing in READY)
+    assert scene.is_ready or scene.reason
+
+
+def test_a_version_that_came_while_a_film_was_read_waits_for_the_next_look(mixed: Studio) -> None:
+    [scene, *_] = mixed.do(lambda services: gather(services, "film")).scenes
+    assert scene.current is not None
+
+    newer = replace(scene, current=replace(scene.current, version=2))
+
+    assert (scene.is_ready, newer.is_ready) == (True, False)
+    assert newer.reason == "a version came while this was read"
+
+
+def test_a_version_is_compared_with_the_one_before_it_that_counted(mixed: Studio) -> None:
+    mixed.run("b", refresh_stale=True)
+    mixed.edit(["scenes", "b", "scene_frame_prompt"], "A gale")
+    mixed.run("b", refresh_stale=True)
+    mixed.sql("UPDATE scene_images SET rejection = 'blank' WHERE scene_id = 'b' AND version = 2")
+
+    page = html(mixed, draw(mixed))
+
+    assert "A <del>storm</del><ins>gale</ins>" in page
+    assert "A <del>storm</del><ins>calm</ins>" in page
+    assert "<del>calm</del>" not in page
 
 
 def test_the_sheet_has_the_layout_of_its_scenes_and_shows_them(mixed: Studio) -> None:

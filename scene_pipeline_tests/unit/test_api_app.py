@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from scene_pipeline.api.app import has_work, instance_id
+from scene_pipeline.api.server import main
 from scene_pipeline.settings import Settings, load_settings
 
 
@@ -48,3 +49,15 @@ def test_servers_of_other_objects_or_of_other_rules_are_told_apart(tmp_path: Pat
     ]
     assert len({instance_id(given) for given in different}) == len(different)
     assert instance_id(settings(tmp_path)) == instance_id(settings(tmp_path))
+
+
+def test_a_server_that_cannot_start_says_why_with_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SCENE_PIPELINE_PUBLIC_URL", "nonsense")
+
+    assert main([]) == 2
+
+    told = capsys.readouterr().err
+    assert told.startswith("[public_url_invalid] ")
+    assert "SCENE_PIPELINE_PUBLIC_URL" in told

@@ -19,6 +19,7 @@ from scene_pipeline.pipeline.checking.verdicts import (
     address_verdict,
     duplicate_verdict,
     external_verdict,
+    is_compared,
     picture_verdicts,
     standing_verdicts,
 )
@@ -156,7 +157,7 @@ def test_an_edited_prompt_is_told_until_the_frame_fits_or_is_chosen(
     _, prompt = standing_verdicts(replace(STANDING, **change))  # type: ignore[arg-type]  # any field
 
     assert prompt.passed is passes
-    assert passes or "Changed since version 2 was made: the prompt" in prompt.words
+    assert passes or "Changed since version 2 was made: prompt" in prompt.words
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,19 @@ def test_the_same_bytes_are_a_duplicate_without_looking() -> None:
     assert verdict is not None
     assert not verdict.passed
     assert duplicate_verdict(REF, RECORD, None) is None, "what cannot be compared is not told"
+
+
+@pytest.mark.parametrize("likeness", [Likeness(2, 0.5), Likeness(30, 9.0)], ids=["same", "other"])
+def test_a_kept_verdict_counts_for_the_very_two_versions_that_it_compares(
+    likeness: Likeness,
+) -> None:
+    verdict = duplicate_verdict(REF, RECORD, likeness)
+
+    assert verdict is not None
+    assert is_compared(RECORD, verdict.words)
+    assert not is_compared(replace(RECORD, version=3), verdict.words)
+    assert not is_compared(replace(RECORD, previous_version=12), verdict.words)
+    assert not is_compared(replace(RECORD, previous_version=None), verdict.words)
 
 
 def test_words_stay_within_what_the_database_holds() -> None:

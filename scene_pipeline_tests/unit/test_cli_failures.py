@@ -48,7 +48,8 @@ def test_wrong_arguments_name_the_help_of_their_command(
 def test_a_wrong_value_is_told_in_our_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", "--since", "x", "--json"]) == 2
 
-    error = json.loads(capsys.readouterr().out)["error"]
+    [line] = capsys.readouterr().out.splitlines()
+    error = json.loads(line)["error"]
     assert error["code"] == "usage"
     assert "'--since': it should be a valid integer" in error["message"]
 

@@ -16,7 +16,14 @@ import typer
 
 from scene_pipeline import errors
 from scene_pipeline.cli.app import app
-from scene_pipeline.errors import AGAIN, ANOTHER, DocumentError, ScenePipelineError, named
+from scene_pipeline.errors import (
+    AGAIN,
+    ANOTHER,
+    DocumentError,
+    ScenePipelineError,
+    named,
+    quoted,
+)
 from scene_pipeline_tests.error_codes import BUILT, CODE, FAMILIES, PACKAGE, collect, drift_kinds
 
 ROOT = PACKAGE.parent
@@ -103,6 +110,18 @@ def test_the_commands_of_a_next_action_get_the_names_of_the_scene() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ['it\'s a "b"', "SCENE", "PROJECT", "a SCENE of two", "a `tick`", "$(date)", "\\ *;"]
+)
+def test_any_name_stays_one_word_of_a_command_and_itself(name: str) -> None:
+    told = named(f"Try `scene-pipeline lock PROJECT {quoted(name)}`, or {AGAIN}.", name, "PROJECT")
+
+    lock, again = re.findall(r"`scene-pipeline (.+?)`(?=[,.])", told)
+    assert shlex.split(lock) == ["lock", name, name]
+    assert shlex.split(again) == ["run", name, "--scene", "PROJECT"]
+    assert named(told, "other", "other") == told
+
+
 # The commands that are told ---------------------------------------------------------------------
 
 
@@ -162,6 +181,30 @@ def _lines_of_code(path: Path) -> Iterator[list[str]]:
             given = [arg for arg in node.args if not isinstance(arg, ast.Starred)]
             if given and isinstance(given[0], ast.Constant):
                 yield [str(arg.value) if isinstance(arg, ast.Constant) else "X" for arg in given]
+
+
+_NAMES = re.compile(r"(?:^|\.)(?:project_key|scene_id|key|before|target)$")
+
+
+def _unquoted(path: Path) -> Iterator[str]:
+    """Names of people's own that stand in a command as they are: a shell may take them apart."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        text = "".join(
+            f"\x00{ast.unparse(part.value)}\x00"
+            if isinstance(part, ast.FormattedValue)
+            else _text(part)
+            for part in node.values
+        )
+        for line in re.findall(r"`scene-pipeline ([^`]*)`", text):
+            yield from (put for put in line.split("\x00")[1::2] if _NAMES.search(put))
+
+
+def test_names_in_the_commands_that_the_program_tells_are_quoted() -> None:
+    wrong = [(path.name, put) for path in PACKAGE.rglob("*.py") for put in _unquoted(path)]
+
+    assert wrong == []
 
 
 def test_commands_told_by_the_program_exist() -> None:

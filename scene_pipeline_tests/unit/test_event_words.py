@@ -17,6 +17,13 @@ FACTS: dict[str, Mapping[str, Any]] = {
     "generation_complete": {"cost_micros": 3000, "cost_kind": "metered"},
     "generation_failed": {"code": "content_rejected"},
     "version_recorded": {"version": 2, "is_current": True, "rejection": None},
+    "frame_check_failed": {
+        "check": "prompt_unchanged_since",
+        "version": 2,
+        "severity": "warn",
+        "words": "The prompt was edited.",
+    },
+    "frame_check_passed": {"check": "not_blank", "version": 3, "words": "It is a picture."},
     "upload_progress": {"source": "a.png", "bytes_received": 2**20, "bytes_total": 4 * 2**20},
     "upload_failed": {
         "source": "a.png",
@@ -31,6 +38,8 @@ WORDS = {
     "generation_complete": "fal has made the picture, $0.003 metered",
     "generation_failed": "failed: [content_rejected] The prompt was refused. Reword it.",
     "version_recorded": "version 2 stored, now current",
+    "frame_check_failed": "check prompt unchanged since failed: The prompt was edited.",
+    "frame_check_passed": "check not blank passes again: It is a picture.",
     "upload_progress": "1.0 MiB of 4.0 MiB received: a.png",
     "upload_failed": "a.png failed: [http_status_404] It is gone. Look for it."
     " It is tried again by itself.",

@@ -164,6 +164,16 @@ def test_a_frame_is_stored_under_project_scene_time_and_content() -> None:
     )
 
 
+@pytest.mark.parametrize("project_id", [None, PROJECT])
+def test_only_the_pages_among_reports_are_shown_as_pages(project_id: UUID | None) -> None:
+    def key(extension: str) -> str:
+        return identity.report_storage_key(project_id, "project_page", MOMENT, DIGEST, extension)
+
+    assert identity.is_report_page(key("html"))
+    assert not identity.is_report_page(key("csv"))
+    assert not identity.is_report_page(f"assets/documents/{key('html')}")
+
+
 def test_the_time_in_a_storage_key_is_utc() -> None:
     local = MOMENT.astimezone(timezone(timedelta(hours=-7)))
     assert identity.sheet_storage_key(PROJECT, local, DIGEST, "png") == (

@@ -10,14 +10,15 @@ import pandas as pd
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # no stubs
 import pytest
 
+from scene_pipeline.database.measures import Money
 from scene_pipeline.database.reporting import FailureLine, GenerationLine, ProjectLines, SceneLine
 from scene_pipeline.pipeline.reporting.project_report import failure_codes, project_report_of
 from scene_pipeline.pipeline.reporting.report_columns import Column
+from scene_pipeline.pipeline.reporting.spending import dollars_each
 from scene_pipeline.pipeline.reporting.tables import (
     ReportTable,
     Value,
     csv_bytes,
-    dollars_each,
     parquet_bytes,
     table_of,
 )
@@ -102,8 +103,8 @@ def test_a_table_takes_its_columns_of_larger_records() -> None:
 
 
 def test_an_amount_for_each_of_nothing_is_unknown() -> None:
-    assert dollars_each(10, 0) is None
-    assert dollars_each(10, 3) == Decimal("0.000003")
+    assert dollars_each(Money(10), 0) is None
+    assert dollars_each(Money(4, 3, 3), 3) == Decimal("0.000003")
 
 
 def test_large_amounts_are_added_up_exactly() -> None:
@@ -116,9 +117,9 @@ def test_large_amounts_are_added_up_exactly() -> None:
 
     report = project_report_of(ProjectLines(uuid4(), "film", None, [scene], lines, [], []))
 
-    assert report.totals.metered_micros == 2 * micros
-    assert report.totals.cost_micros == 3 * micros + 3
-    assert report.totals.wasted_micros == 3
+    assert report.totals.money.metered_micros == 2 * micros
+    assert report.totals.money.total_micros == 3 * micros + 3
+    assert report.totals.money.wasted_micros == 3
     [row] = report.scenes.records()
     assert row["cost_usd"] == Decimal(3 * micros + 3) / 1_000_000
 

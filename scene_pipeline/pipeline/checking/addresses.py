@@ -9,7 +9,7 @@ the words of a verdict (`verdicts`).
 
 import asyncio
 import ipaddress
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,11 @@ _NO_ANSWER = frozenset(
 )
 # What says something about the way there, and nothing about what readers get.
 _NOT_TO_BE_ASKED = frozenset(
-    {"blocked_scheme", "blocked_host", "blocked_port", "blocked_address", "tls", "http_status_429"}
-)
+    {
+        "blocked_scheme", "blocked_host", "blocked_port", "blocked_address", "tls",
+        "content_encoding", "cannot_write", "http_status_408", "http_status_425", "http_status_429",
+    }
+)  # fmt: skip
 _SAMPLE_KEY = f"{DOCTOR_PREFIX}/address.txt"
 
 
@@ -51,6 +54,8 @@ class Answer:
     kind: AnswerKind
     words: str
     """One sentence, without any query of the address."""
+    is_of_object: bool = True
+    """Whether the next address of the same host may do better: False where nobody answers there."""
 
 
 class AddressReader:
@@ -73,6 +78,9 @@ class AddressReader:
             egress_proxy=services.settings.egress_proxy,
         )
         self._unanswered: Counter[str] = Counter()
+        self._first: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(MAX_UNREACHABLE)
+        )
 
     def close(self) -> None:
         """Release the connections."""
@@ -87,14 +95,19 @@ class AddressReader:
             size_bytes: Of them; not a byte more is read.
         """
         host = urlsplit(url).netloc
+        if self._unanswered.get(host) == 0:
+            return await self._ask_host(host, url, sha256, size_bytes)
+        # A host that may be silent holds no more places than it takes to know: pictures that were
+        # paid for are fetched in the others.
+        async with self._first[host]:
+            return await self._ask_host(host, url, sha256, size_bytes)
+
+    async def _ask_host(self, host: str, url: str, sha256: str, size_bytes: int) -> Answer:
         async with self._asking:
             if self._unanswered[host] >= (1 if self._is_of_local_server(url) else MAX_UNREACHABLE):
                 return self._without_answer(url, "it did not answer a moment ago")
             answer = await self._services.call(self._ask, url, sha256, size_bytes)
-        if answer.kind in ("unreachable", "nobody"):
-            self._unanswered[host] += 1
-        else:
-            self._unanswered[host] = 0
+        self._unanswered[host] = 0 if answer.is_of_object else self._unanswered[host] + 1
         return answer
 
     def _ask(self, url: str, sha256: str, size_bytes: int) -> Answer:
@@ -118,16 +131,21 @@ class AddressReader:
         code = error.error_code.removeprefix("redirect_")
         if code in _NO_ANSWER:
             return self._without_answer(url, error.message.rstrip("."))
-        if code in _NOT_TO_BE_ASKED or error.error_code == "cannot_write":
-            return Answer("unreachable", f"its URL could not be asked: {error.message}")
+        if code in _NOT_TO_BE_ASKED or code.startswith("http_status_5"):
+            # A server's own trouble may be with this one object; that it asks for peace is not.
+            is_of_object = code != "http_status_429"
+            return Answer(
+                "unreachable", f"its URL could not be asked: {error.message}", is_of_object
+            )
         if code == "too_large":
             return Answer("wrong", f"its URL serves more than the stored {size_bytes:,} bytes.")
         return Answer("wrong", f"its URL does not serve the picture: {error.message}")
 
     def _without_answer(self, url: str, reason: str) -> Answer:
         if self._is_of_local_server(url):
-            return Answer("nobody", "the frame server of this machine does not run.")
-        return Answer("unreachable", f"its URL gave no answer: {reason}.")
+            words = "the frame server of this machine does not run."
+            return Answer("nobody", words, is_of_object=False)
+        return Answer("unreachable", f"its URL gave no answer: {reason}.", is_of_object=False)
 
     def _is_of_local_server(self, url: str) -> bool:
         """Whether our own server would answer, on this very machine: `run` works without it."""

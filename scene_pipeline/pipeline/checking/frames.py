@@ -6,9 +6,10 @@ mean (`verdicts`).
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from scene_pipeline.database.checked_frames import (
@@ -19,7 +20,7 @@ from scene_pipeline.database.checked_frames import (
     refused_pictures,
     standings,
 )
-from scene_pipeline.database.frame_checks import VerdictRow, save_verdicts
+from scene_pipeline.database.frame_checks import VerdictRow, save_verdicts, verdicts_of_scenes
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.media.perceptual import Likeness, likeness
 from scene_pipeline.pipeline.checking.addresses import AddressReader, is_askable
@@ -28,15 +29,23 @@ from scene_pipeline.pipeline.checking.verdicts import (
     address_verdict,
     duplicate_verdict,
     external_verdict,
+    is_compared,
     picture_verdicts,
     standing_verdicts,
 )
-from scene_pipeline.pipeline.checks import CHECKS, CheckedAsset, CheckVerdict
+from scene_pipeline.pipeline.checks import (
+    CHECKS,
+    CheckedAsset,
+    CheckName,
+    CheckVerdict,
+)
 from scene_pipeline.pipeline.orders import SceneChecked, SceneRef
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.together import Together
 
 _SHOWN_ORDER = {check.name: place for place, check in enumerate(CHECKS)}
+_COMPARING: Final[CheckName] = "not_a_duplicate_of_the_previous_version"
+_ASKING: Final[CheckName] = "url_serves_the_stored_bytes"
 _Place = tuple[UUID, str]
 """A project and a scene of it."""
 
@@ -48,6 +57,8 @@ class _Facts:
     standing: SceneStanding | None
     record: PictureRecord | None
     refused: RefusedPicture | None
+    kept: Mapping[str, VerdictRow]
+    """The verdicts that are kept of it, by check."""
 
 
 class FrameChecker:
@@ -55,12 +66,17 @@ class FrameChecker:
 
     Args:
         services: Of this process.
-        downloads: Bounds questions to addresses, together with downloads.
+        asking: Bounds questions to addresses; not what bounds downloads, since a slow host must
+            not hold up pictures that are paid for.
+        run_id: Dagster's id of the run.
     """
 
-    def __init__(self, services: Services, downloads: asyncio.Semaphore) -> None:
+    def __init__(
+        self, services: Services, asking: asyncio.Semaphore, run_id: str | None = None
+    ) -> None:
         self._services = services
-        self._downloads = downloads
+        self._run_id = run_id
+        self._asking = asking
         self._addresses: AddressReader | None = None
         self._reading: Together[_Place, _Facts] = Together(self._read)
         self._keeping: Together[list[VerdictRow], None] = Together(self._keep)
@@ -88,17 +104,27 @@ class FrameChecker:
         if "scene_image" in assets:
             verdicts += picture_verdicts(ref, facts.record, facts.refused)
             if facts.record is not None:
-                verdicts += await self._look(ref, facts.record)
+                verdicts += await self._look(ref, facts.record, facts.kept)
         if "scene_start_frame" in assets and facts.standing is not None:
             verdicts += standing_verdicts(facts.standing)
-        if verdicts:
-            await self._keeping.ask([verdict_row(project_id, ref, verdict) for verdict in verdicts])
+        rows = [verdict_row(project_id, ref, verdict) for verdict in verdicts]
+        if news := [row for row in rows if _is_news(row, facts.kept)]:
+            await self._keeping.ask(news)
         return tuple(sorted(verdicts, key=lambda verdict: _SHOWN_ORDER[verdict.name]))
 
-    async def _look(self, ref: SceneRef, record: PictureRecord) -> list[CheckVerdict]:
-        alike = duplicate_verdict(ref, record, await self._likeness(record))
-        address = await self._ask(ref, record)
+    async def _look(
+        self, ref: SceneRef, record: PictureRecord, kept: Mapping[str, VerdictRow]
+    ) -> list[CheckVerdict]:
+        alike = await self._compare(ref, record, kept.get(_COMPARING))
+        address = await self._ask(ref, record, kept.get(_ASKING))
         return [verdict for verdict in (alike, address) if verdict is not None]
+
+    async def _compare(
+        self, ref: SceneRef, record: PictureRecord, kept: VerdictRow | None
+    ) -> CheckVerdict | None:
+        if kept is not None and is_compared(record, kept.words):
+            return _told_again(kept, _COMPARING)
+        return duplicate_verdict(ref, record, await self._likeness(record))
 
     async def _likeness(self, record: PictureRecord) -> Likeness | None:
         this, before = record.thumbnail, record.previous_thumbnail
@@ -106,7 +132,11 @@ class FrameChecker:
             return None
         return await self._services.call(likeness, this, before)
 
-    async def _ask(self, ref: SceneRef, record: PictureRecord) -> CheckVerdict | None:
+    async def _ask(
+        self, ref: SceneRef, record: PictureRecord, kept: VerdictRow | None
+    ) -> CheckVerdict | None:
+        if kept is not None and kept.passed and kept.version == record.version:
+            return _told_again(kept, _ASKING)  # the truth sweep asks again, not every run
         if record.storage_status == "external":
             return external_verdict(ref, record)
         if not self._services.settings.check_urls:
@@ -114,7 +144,7 @@ class FrameChecker:
         if record.sha256 is None or record.size_bytes is None or not is_askable(record.url):
             return None
         if self._addresses is None:
-            self._addresses = AddressReader(self._services, self._downloads)
+            self._addresses = AddressReader(self._services, self._asking)
         answer = await self._addresses.ask(record.url, record.sha256, record.size_bytes)
         return address_verdict(ref, record.version, answer)
 
@@ -124,6 +154,7 @@ class FrameChecker:
             scenes_of[project_id].append(scene_id)
         found: dict[_Place, tuple[SceneStanding | None, PictureRecord | None]] = {}
         refused: dict[_Place, RefusedPicture] = {}
+        kept: defaultdict[_Place, dict[str, VerdictRow]] = defaultdict(dict)
         async with self._services.pool.connection() as conn:
             for project_id, scene_ids in scenes_of.items():
                 records = {
@@ -134,16 +165,31 @@ class FrameChecker:
                     found[project_id, scene_id] = (stands.get(scene_id), records.get(scene_id))
                 for row in await refused_pictures(conn, project_id, scene_ids, UNDECODABLE):
                     refused[project_id, row.scene_id] = row
-        return [_Facts(*found[place], refused.get(place)) for place in places]
+                for verdict in await verdicts_of_scenes(conn, project_id, scene_ids):
+                    kept[project_id, verdict.scene_id][verdict.name] = verdict
+        return [_Facts(*found[place], refused.get(place), kept[place]) for place in places]
 
     async def _keep(self, groups: Sequence[list[VerdictRow]]) -> list[None]:
         async with self._services.pool.connection() as conn:
-            await save_verdicts(conn, [row for rows in groups for row in rows])
+            await save_verdicts(conn, [row for rows in groups for row in rows], run_id=self._run_id)
         return [None] * len(groups)
 
 
+def _told_again(kept: VerdictRow, name: CheckName) -> CheckVerdict:
+    return CheckVerdict(name, kept.passed, kept.severity, kept.words, kept.version)
+
+
+def _is_news(row: VerdictRow, kept: Mapping[str, VerdictRow]) -> bool:
+    """Whether a verdict has to be kept; that an address was asked in vain counts each time."""
+    return kept.get(row.name) != row or (row.name == _ASKING and not row.passed)
+
+
 async def check_scenes(
-    services: Services, refs: Sequence[SceneRef], assets: Collection[CheckedAsset]
+    services: Services,
+    refs: Sequence[SceneRef],
+    assets: Collection[CheckedAsset],
+    *,
+    run_id: str | None = None,
 ) -> list[SceneChecked]:
     """Judge scenes as they stand, without doing anything else, and keep the verdicts.
 
@@ -151,22 +197,21 @@ async def check_scenes(
         services: Of this process.
         refs: Scenes of any projects.
         assets: What is to be checked of them.
+        run_id: Dagster's id of the run.
 
     Raises:
         NotFoundError: There is no such project.
     """
-    bound = asyncio.Semaphore(services.settings.download_concurrency)
     async with services.pool.connection() as conn:
         project_ids = {
             key: (await get_project(conn, key)).id
             for key in dict.fromkeys(ref.project_key for ref in refs)
         }
-    checker = FrameChecker(services, asyncio.Semaphore(services.settings.download_concurrency))
+    asking = asyncio.Semaphore(services.settings.download_concurrency)
+    checker = FrameChecker(services, asking, run_id)
 
     async def check(ref: SceneRef) -> SceneChecked:
-        async with bound:
-            verdicts = await checker.check(project_ids[ref.project_key], ref, assets)
-        return SceneChecked(ref, verdicts)
+        return SceneChecked(ref, await checker.check(project_ids[ref.project_key], ref, assets))
 
     with closing(checker):
         return await asyncio.gather(*(check(ref) for ref in refs))

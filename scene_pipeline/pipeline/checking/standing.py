@@ -4,6 +4,7 @@ Belongs here: the two checks that rows alone decide, for all scenes in one state
 belong here: the checks of a run (`frames`).
 """
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from scene_pipeline.database.checked_frames import standings
@@ -16,18 +17,20 @@ from scene_pipeline.pipeline.orders import SceneRef
 
 STANDING_CHECKS = ("document_points_to_current", "prompt_unchanged_since")
 MAX_RENEWED = 500
-"""Verdicts of one call, each of which becomes an event of Dagster's; the rest is told next time."""
+"""Verdicts of one look, each of which becomes an event of Dagster's; the rest is told next time."""
 
 
-async def renew_standing(
+async def changed_standing(
     conn: Connection, project_id: UUID, *, limit: int = MAX_RENEWED
 ) -> list[tuple[SceneRef, CheckVerdict]]:
-    """Judge what the document says of every frame anew, keep what changed, and give that.
+    """Judge what the document says of every frame anew, and give what changed.
+
+    It is found changed again until it is kept.
 
     Args:
         conn: Any.
         project_id: Whose scenes.
-        limit: The most that are kept and given; what is left is found changed the next time.
+        limit: The most that are given.
 
     Returns:
         Verdicts that passed otherwise, looked at another version or have other words than the last
@@ -40,13 +43,29 @@ async def renew_standing(
         )
     }
     changed: list[tuple[SceneRef, CheckVerdict]] = []
-    rows = []
     for standing in await standings(conn, project_id):
         ref = SceneRef(standing.project_key, standing.scene_id)
         for verdict in standing_verdicts(standing):
             row = verdict_row(project_id, ref, verdict)
             if known.get((row.scene_id, row.name)) != row:
-                rows.append(row)
                 changed.append((ref, verdict))
-    await save_verdicts(conn, rows[:limit])
     return changed[:limit]
+
+
+async def keep_standing(
+    conn: Connection,
+    project_id: UUID,
+    told: Sequence[tuple[SceneRef, CheckVerdict]],
+    *,
+    run_id: str | None = None,
+) -> None:
+    """Keep verdicts that were told, so that they are no news any more.
+
+    Args:
+        conn: Any.
+        project_id: Whose scenes.
+        told: As `changed_standing` gave them.
+        run_id: Dagster's id of the run that told them.
+    """
+    rows = [verdict_row(project_id, ref, verdict) for ref, verdict in told]
+    await save_verdicts(conn, rows, run_id=run_id)

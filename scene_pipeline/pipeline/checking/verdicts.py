@@ -19,6 +19,7 @@ from scene_pipeline.pipeline.checks import (
     CheckVerdict,
 )
 from scene_pipeline.pipeline.orders import SceneRef
+from scene_pipeline.scenes.planning import readable_causes
 
 UNDECODABLE: Final = (
     "not_image",
@@ -30,8 +31,8 @@ UNDECODABLE: Final = (
     "decode_resource",
 )
 """Codes of `ImageError` that say of a picture that it cannot be decoded, or must not be."""
-_PARTS = {"prompt": "the prompt", "negative_prompt": "the negative prompt"}
-"""Parts of a request's content by the name people know; others are named as they are."""
+_LOOKS_LIKE = "Version {} looks like version {}:"
+_IS_ANOTHER = "Version {} is another picture than version {}:"
 
 
 def standing_verdicts(standing: SceneStanding) -> list[CheckVerdict]:
@@ -54,6 +55,15 @@ def picture_verdicts(
     return [verdict for verdict in told if verdict is not None]
 
 
+def is_compared(record: PictureRecord, words: str) -> bool:
+    """Whether the words of a verdict compare the very pictures of a record.
+
+    They need not be looked at again then: the bytes of a version never change.
+    """
+    this, before = record.version, record.previous_version
+    return words.startswith((_LOOKS_LIKE.format(this, before), _IS_ANOTHER.format(this, before)))
+
+
 def duplicate_verdict(
     ref: SceneRef, record: PictureRecord, likeness: Likeness | None
 ) -> CheckVerdict | None:
@@ -74,14 +84,14 @@ def duplicate_verdict(
         return None
     elif likeness.is_same:
         same = (
-            f"Version {this} looks like version {before}: {likeness.bits} of 64 bits of their"
+            f"{_LOOKS_LIKE.format(this, before)} {likeness.bits} of 64 bits of their"
             f" perceptual hashes and {likeness.levels:g} of 255 levels of colour differ."
         )
     else:
         return _passed(
             name,
             this,
-            f"Version {this} is another picture than version {before}: {likeness.bits} of 64 bits"
+            f"{_IS_ANOTHER.format(this, before)} {likeness.bits} of 64 bits"
             f" of their perceptual hashes and {likeness.levels:g} of 255 levels of colour differ.",
         )
     action = f"For another picture, change the prompt or the seed: {_another(ref)}."
@@ -142,9 +152,9 @@ def _prompt_verdict(standing: SceneStanding) -> CheckVerdict:
         words = f"{standing.problem} Version {version} stands. Correct the scene in the document."
         return _failed(name, version, words)
     if standing.is_unplanned:
-        causes = ["the prompt"] if standing.is_prompt_another else []
+        causes: Sequence[str] = ["prompt"] if standing.is_prompt_another else []
     else:
-        causes = [_PARTS.get(part, part) for part in standing.stale_causes or ()]
+        causes = readable_causes(standing.stale_causes) if standing.stale_causes else []
     if not causes:
         words = f"The document says what version {version} was made from."
         return _passed(name, version, words)

@@ -14,7 +14,7 @@ from scene_pipeline.database import due
 from scene_pipeline.database.due import DueRequest
 from scene_pipeline.database.requests import refuse_requests
 from scene_pipeline.database.rows import Connection
-from scene_pipeline.errors import UsageError
+from scene_pipeline.errors import UsageError, quoted
 from scene_pipeline.pipeline.due.launches import SCENES_PER_TICK, DueScene, Wish, reason_of
 from scene_pipeline.scenes.identity import scene_id_problem
 from scene_pipeline.scenes.overrides import read_overrides
@@ -57,8 +57,8 @@ def refusal_of(request: DueRequest) -> Refusal | None:
         return Refusal(
             "project_archived",
             f"Project {request.project_key} is archived: nothing new is made for it.",
-            f"Take it out with `scene-pipeline project {request.project_key} --unarchive` and ask"
-            " again.",
+            f"Take it out with `scene-pipeline project {quoted(request.project_key)} --unarchive`"
+            " and ask again.",
         )
     try:
         read_overrides(request.overrides)
@@ -75,7 +75,7 @@ def _refusal_of_scene(request: DueRequest) -> Refusal | None:
         return Refusal(
             "scene_unknown",
             f"{scene} is not in the document.",
-            f"See `scene-pipeline status {request.project_key}` for its scenes.",
+            f"See `scene-pipeline status {quoted(request.project_key)}` for its scenes.",
         )
     if request.problem_code is not None:
         return Refusal(
@@ -87,8 +87,8 @@ def _refusal_of_scene(request: DueRequest) -> Refusal | None:
         return Refusal(
             "scene_locked",
             f"{scene} is locked: its frame is never replaced.",
-            f"Unlock it with `scene-pipeline unlock {request.project_key} {request.scene_id}` and"
-            " ask again.",
+            f"Unlock it with `scene-pipeline unlock {quoted(request.project_key)}"
+            f" {quoted(request.scene_id)}` and ask again.",
         )
     if request.attempts >= MAX_ATTEMPTS:
         return Refusal(

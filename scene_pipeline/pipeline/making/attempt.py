@@ -201,12 +201,12 @@ async def _lock(
 
 
 async def _tell_frame(
-    context: RunContext, work: SceneWork, stage: Stage, frame: FrameFacts, facts: Mapping[str, Any]
+    context: RunContext, work: SceneWork, ended: Stage, frame: FrameFacts, facts: Mapping[str, Any]
 ) -> None:
     """Tell a stage with what came before its version; asked for only where it is told."""
-    if context.is_untold(work.ref, stage):
+    if context.is_untold(work.ref, ended):
         shown = await context.histories.complete(frame)
-        await context.tell(StageDone(work.ref, stage, facts, shown))
+        await context.tell(StageDone(work.ref, ended, facts, shown))
 
 
 async def _frame(context: RunContext, generation: Generation) -> FrameFacts | None:

@@ -46,7 +46,9 @@ class BackgroundStream:
         self._settings = settings
         self._database_url = database_url
         self._store = store
-        self._events: queue.Queue[StreamEvent] = queue.Queue(QUEUE_SIZE)
+        # The simple kind, bounded by its one writer: two signals at once, as a terminal that closes
+        # may send, break the lock of the other.
+        self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._cancel: Callable[[], object] | None = None
         self._is_running = threading.Event()
@@ -109,10 +111,6 @@ class BackgroundStream:
 
     async def _put(self, event: StreamEvent) -> None:
         """Hand an event over; a full queue holds the reader of the stream up, never its loop."""
-        while True:
-            try:
-                self._events.put_nowait(event)
-            except queue.Full:
-                await asyncio.sleep(_PUT_WAIT_SECONDS)
-            else:
-                return
+        while self._events.qsize() >= QUEUE_SIZE:  # noqa: ASYNC110  # its reader is a thread
+            await asyncio.sleep(_PUT_WAIT_SECONDS)
+        self._events.put(event)

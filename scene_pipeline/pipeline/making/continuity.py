@@ -24,6 +24,7 @@ from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import (
     AGAIN,
     BlockedError,
+    quoted,
 )
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.references import SettledPicture, request_hash_of
@@ -202,7 +203,8 @@ def _broken(ref: SceneRef, before: str, what: str) -> BlockedError:
     return BlockedError(
         f"Scene {ref.scene_id} goes on from scene {before}, which {what}; nothing was paid.",
         code=CONTINUITY_BROKEN,
-        next_action=f"Get a frame for {before} first (`scene-pipeline run {ref.project_key} --scene"
-        f" {before}`), then go on with {AGAIN}; or take {ref.scene_id} out of its group.",
+        next_action=f"Get a frame for {before} first (`scene-pipeline run {quoted(ref.project_key)}"
+        f" --scene {quoted(before)}`), then go on with {AGAIN}; or take {ref.scene_id} out of its"
+        " group.",
         retryable=True,
     )

@@ -73,7 +73,6 @@ class RunContext:
     ) -> "RunContext":
         """Take the bounds from the settings."""
         settings = services.settings
-        downloads = asyncio.Semaphore(settings.download_concurrency)
         return cls(
             order=order,
             services=services,
@@ -83,12 +82,14 @@ class RunContext:
             slots=ProviderSlots(locks, settings.provider_concurrency),
             submits=asyncio.Semaphore(min(settings.generation_concurrency, 8)),
             polls=asyncio.Semaphore(8),
-            downloads=downloads,
+            downloads=asyncio.Semaphore(settings.download_concurrency),
             decodes=asyncio.Semaphore(settings.decode_workers),
             uploads=asyncio.Semaphore(settings.upload_concurrency),
             database=DatabasePatience(services.sleep),
             histories=FrameHistories(services),
-            checker=FrameChecker(services, downloads),
+            checker=FrameChecker(
+                services, asyncio.Semaphore(settings.download_concurrency), order.run_id
+            ),
         )
 
     async def tell(self, done: StageDone) -> None:

@@ -35,7 +35,7 @@ from scene_pipeline.pipeline.orders import (
 from scene_pipeline.pipeline.planning import chains, ladder
 from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
-from scene_pipeline.telemetry.stages import generation_record
+from scene_pipeline.telemetry.stages import generation_record, stage
 
 _log = logging.getLogger(__name__)
 
@@ -63,9 +63,12 @@ async def _check(context: RunContext, work: SceneWork) -> None:
     if not assets:
         return
     try:
-        verdicts = await context.checker.check(work.project_id, work.ref, assets)
+        with stage("check"):
+            verdicts = await context.checker.check(work.project_id, work.ref, assets)
     except Exception as error:  # noqa: BLE001  # no verdict is no reason for a scene to fail
-        _log.warning("Scene %s was not checked: %s.", work.ref.scene_id, type(error).__name__)
+        _log.warning(
+            "Scene %s was not checked: %s.", work.ref.scene_id, type(error).__name__, exc_info=True
+        )
         return
     if verdicts:
         await context.emit(SceneChecked(work.ref, verdicts))

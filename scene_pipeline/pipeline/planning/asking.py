@@ -13,7 +13,7 @@ from scene_pipeline.database.budgets import BudgetState
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.database.versions import same_request_version
 from scene_pipeline.database.waiting import waiting_requests
-from scene_pipeline.errors import UsageError
+from scene_pipeline.errors import UsageError, quoted
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.orders import FrameOrder
 from scene_pipeline.pipeline.planning.fallbacks import check_keys
@@ -188,7 +188,8 @@ def _refusal(project_key: str, scene: SurveyedScene) -> UsageError | None:
         return UsageError(
             f"Scene {scene_id} is locked: its frame is never replaced.",
             code="scene_locked",
-            next_action=f"Unlock it first: `scene-pipeline unlock {project_key} {scene_id}`.",
+            next_action="Unlock it first:"
+            f" `scene-pipeline unlock {quoted(project_key)} {quoted(scene_id)}`.",
         )
     return None
 
@@ -245,7 +246,8 @@ def _repetition(scene: SurveyedScene, version: int, *, more: int) -> UsageError:
     instead = (
         "It is the current one. Give another seed or other words"
         if is_current
-        else f"Switch to it with `scene-pipeline promote {project} {scene_id} {version}`,"
+        else "Switch to it with"
+        f" `scene-pipeline promote {quoted(project)} {quoted(scene_id)} {version}`,"
         " give another seed or other words"
     )
     return UsageError(

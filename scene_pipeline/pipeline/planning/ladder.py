@@ -20,7 +20,7 @@ from typing import Literal
 
 from scene_pipeline.database import rungs
 from scene_pipeline.database.rows import Connection, Generation
-from scene_pipeline.errors import ConfigurationError, ProviderError
+from scene_pipeline.errors import ConfigurationError, ProviderError, quoted
 from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.pipeline.planning import chains
 from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED, FLAGGED, what_came_of
@@ -123,14 +123,18 @@ def explain_reference(error: ProviderError, generation: Generation, project_key:
         return
     sent, scene_id = generation.reference_images[0], generation.scene_id
     before = sent.get("scene_id")
-    again = f"`scene-pipeline regenerate {project_key} {scene_id}`"
+    again = _regenerate(project_key, scene_id)
     error.next_action = (
         f"Look at the pictures that were sent along, and name others: {again}."
         if before is None
         else f"Look at version {sent['version']} of {before}, which was sent along: replace it"
-        f" (`scene-pipeline regenerate {project_key} {before}`, or `promote` another version), then"
+        f" ({_regenerate(project_key, before)}, or `promote` another version), then"
         f" ask for {scene_id} again: {again}."
     )
+
+
+def _regenerate(project_key: str, scene_id: str) -> str:
+    return f"`scene-pipeline regenerate {quoted(project_key)} {quoted(scene_id)}`"
 
 
 def rung_words(settings: Settings, generation: Generation) -> str:
@@ -163,7 +167,7 @@ def rescued_note(
     """What a scene's outcome says where another attempt than the first made its frame."""
     if generation.fallback is not None:
         words = made_by_fallback(generation.fallback, generation.provider, generation.endpoint)
-        again = f"`scene-pipeline regenerate {project_key} {generation.scene_id}`"
+        again = _regenerate(project_key, generation.scene_id)
         return Failure(
             code="made_by_fallback",
             message=f"{words}.",

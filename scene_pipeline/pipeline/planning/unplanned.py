@@ -10,7 +10,7 @@ from uuid import UUID
 from scene_pipeline.database import generations, intentions, requests
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.database.versions import current_version
-from scene_pipeline.errors import AGAIN, ANOTHER, named
+from scene_pipeline.errors import AGAIN, ANOTHER, named, quoted
 from scene_pipeline.pipeline.facts import frame_facts
 from scene_pipeline.pipeline.orders import Failure, SceneRef
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
@@ -68,7 +68,7 @@ async def refuse(conn: Connection, scene: SurveyedScene) -> None:
             code="scene_locked",
             message=reason,
             next_action="Unlock it with `scene-pipeline unlock"
-            f" {state.project_key} {state.scene_id}` and ask again.",
+            f" {quoted(state.project_key)} {quoted(state.scene_id)}` and ask again.",
             state="claimed",
         )
 

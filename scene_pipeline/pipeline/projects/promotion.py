@@ -15,7 +15,7 @@ from scene_pipeline.database.promotion import Seat
 from scene_pipeline.database.publishing import Publication, publish
 from scene_pipeline.database.rows import Connection, ProjectRow, VersionRow
 from scene_pipeline.database.versions import list_versions
-from scene_pipeline.errors import ANOTHER, NotFoundError, UsageError, named
+from scene_pipeline.errors import ANOTHER, NotFoundError, UsageError, named, quoted
 from scene_pipeline.pipeline.projects.scene_rows import request_defaults, synchronise
 from scene_pipeline.scenes.document import read_document
 from scene_pipeline.settings import Settings
@@ -90,7 +90,7 @@ async def promote(
             raise NotFoundError(
                 message,
                 code="version_unknown",
-                next_action=f"See them with `scene-pipeline versions {project_key} {scene_id}`.",
+                next_action=f"See them with {_versions(project_key, scene_id)}.",
             )
         if expected_current is not None and seat.version != expected_current:
             raise _conflict(project_key, scene_id, expected_current, seat.version)
@@ -221,7 +221,8 @@ def _check_scene(seat: Seat, project_key: str, scene_id: str, *, is_changed: boo
         raise UsageError(
             f"Scene {scene_id} is locked: its frame, version {seat.version}, is never replaced.",
             code="scene_locked",
-            next_action=f"Unlock it first: `scene-pipeline unlock {project_key} {scene_id}`.",
+            next_action="Unlock it first:"
+            f" `scene-pipeline unlock {quoted(project_key)} {quoted(scene_id)}`.",
         )
 
 
@@ -272,7 +273,10 @@ def _conflict(project_key: str, scene_id: str, expected: int, current: int | Non
     return UsageError(
         f"Version {expected} of scene {scene_id} is not current any more: {now}.",
         code="version_conflict",
-        next_action="Look at the versions again"
-        f" (`scene-pipeline versions {project_key} {scene_id}`),"
+        next_action=f"Look at the versions again ({_versions(project_key, scene_id)}),"
         " then decide.",
     )
+
+
+def _versions(project_key: str, scene_id: str) -> str:
+    return f"`scene-pipeline versions {quoted(project_key)} {quoted(scene_id)}`"

@@ -24,7 +24,7 @@ from scene_pipeline.database.project_settings import (
     set_kept,
 )
 from scene_pipeline.database.rows import Connection, ProjectRow
-from scene_pipeline.errors import NotFoundError, UsageError
+from scene_pipeline.errors import NotFoundError, UsageError, quoted
 from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.pipeline.projects.fallbacks import Fallback, checked_fallbacks
 from scene_pipeline.scenes.planning import PROJECT_ARCHIVED
@@ -202,5 +202,6 @@ def archived_failure(project_key: str) -> Failure:
     return Failure(
         code=PROJECT_ARCHIVED,
         message=f"Project {project_key!r} is archived: nothing new is made for it.",
-        next_action=f"Open it again with `scene-pipeline project {project_key} --unarchive`.",
+        next_action="Open it again with"
+        f" `scene-pipeline project {quoted(project_key)} --unarchive`.",
     )

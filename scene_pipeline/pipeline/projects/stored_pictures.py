@@ -7,7 +7,8 @@ Belongs here: one question, outside of any transaction. Does not belong here: ch
 import asyncio
 
 from scene_pipeline.database.rows import Connection
-from scene_pipeline.errors import UsageError
+from scene_pipeline.database.versions import storage_key_of_former
+from scene_pipeline.errors import UsageError, quoted
 from scene_pipeline.storage.base import ObjectStore
 
 
@@ -31,18 +32,12 @@ async def check_stored(
         StorageError: The store could not be asked.
     """
     async with conn.transaction():
-        cursor = await conn.execute(
-            "SELECT i.storage_path FROM scene_images i JOIN projects p ON p.id = i.project_id"
-            " WHERE p.key = %s AND i.scene_id = %s AND i.version = %s AND NOT i.is_current"
-            " AND i.storage_status = 'stored'",
-            (project_key, scene_id, version),
-        )
-        row = await cursor.fetchone()
-    if row is None or await asyncio.to_thread(store.head, row["storage_path"]) is not None:
+        storage_key = await storage_key_of_former(conn, project_key, scene_id, version)
+    if storage_key is None or await asyncio.to_thread(store.head, storage_key) is not None:
         return
     raise UsageError(
         f"The picture of version {version} of scene {scene_id} is not in the store any more.",
         code="version_lost",
         next_action="Choose another version, or see what else is lost: `scene-pipeline reconcile"
-        f" {project_key}`.",
+        f" {quoted(project_key)}`.",
     )

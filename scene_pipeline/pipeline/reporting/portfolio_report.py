@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from scene_pipeline.database.measures import Money
 from scene_pipeline.database.report_files import ReportFileRow
 from scene_pipeline.database.reporting_all import (
     ModelSums,
@@ -17,21 +18,15 @@ from scene_pipeline.database.reporting_all import (
     read_portfolio_sums,
 )
 from scene_pipeline.pipeline.facts import usd
-from scene_pipeline.pipeline.reporting.project_report import CSV_TYPE, PARQUET_TYPE
 from scene_pipeline.pipeline.reporting.report_columns import (
     ALL_MODEL_COLUMNS,
     DAY_COLUMNS,
     PROJECT_COLUMNS,
 )
+from scene_pipeline.pipeline.reporting.spending import dollars_each, money_columns
 from scene_pipeline.pipeline.reporting.stored_files import store_report_file
-from scene_pipeline.pipeline.reporting.tables import (
-    ReportTable,
-    Value,
-    csv_bytes,
-    dollars_each,
-    parquet_bytes,
-    table_of,
-)
+from scene_pipeline.pipeline.reporting.stored_tables import StoredTable, store_table
+from scene_pipeline.pipeline.reporting.tables import ReportTable, Value, table_of
 from scene_pipeline.pipeline.services import Services
 
 if TYPE_CHECKING:
@@ -45,7 +40,7 @@ CHART_TYPE = "image/png"
 
 @dataclass(frozen=True, slots=True)
 class PortfolioTotals:
-    """Sums over all projects; money in micro-dollars."""
+    """Sums over all projects."""
 
     projects: int
     scenes: int
@@ -54,18 +49,9 @@ class PortfolioTotals:
     versions: int
     attempts: int
     failures: int
-    cost_micros: int
-    metered_micros: int
-    estimated_micros: int
-    doubtful_micros: int
-    used_micros: int
+    money: Money
     week_micros: int
     month_micros: int
-
-    @property
-    def wasted_micros(self) -> int:
-        """Spent on what is not shown: other versions, failures, doubtful payments."""
-        return self.cost_micros - self.used_micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +73,17 @@ class StoredPortfolioReport:
     """The report, its files, and a small picture of its chart."""
 
     report: PortfolioReport
-    csv: ReportFileRow
-    parquet: ReportFileRow
+    projects: StoredTable
+    models: StoredTable
+    days: StoredTable
     chart: ReportFileRow
     preview: bytes = field(repr=False)
     """WebP of at most 40,000 bytes."""
+
+    @property
+    def tables(self) -> dict[str, StoredTable]:
+        """Its tables by name; the first is what the report is about."""
+        return {"projects": self.projects, "models": self.models, "days": self.days}
 
 
 async def read_portfolio_report(conn: "Connection") -> PortfolioReport:
@@ -106,7 +98,7 @@ async def read_portfolio_report(conn: "Connection") -> PortfolioReport:
 async def make_portfolio_report(
     services: Services, *, run_id: str | None = None
 ) -> StoredPortfolioReport:
-    """Add up the report over all projects, draw it, and store its files.
+    """Add up the report over all projects, draw it, and store each table as CSV and Parquet.
 
     Raises:
         StorageError: A file could not be stored.
@@ -115,17 +107,13 @@ async def make_portfolio_report(
 
     async with services.pool.connection() as conn:
         report = await read_portfolio_report(conn)
-    written = await services.call(csv_bytes, report.projects)
-    packed = await services.call(parquet_bytes, report.projects)
     chart = await services.call(draw_portfolio_chart, report.chart_days)
+    place = (services, None)
     return StoredPortfolioReport(
         report=report,
-        csv=await store_report_file(
-            services, None, "portfolio_report_csv", written, CSV_TYPE, run_id=run_id
-        ),
-        parquet=await store_report_file(
-            services, None, "portfolio_report_parquet", packed, PARQUET_TYPE, run_id=run_id
-        ),
+        projects=await store_table(*place, "portfolio_report", report.projects, run_id=run_id),
+        models=await store_table(*place, "portfolio_models", report.models, run_id=run_id),
+        days=await store_table(*place, "portfolio_days", report.days, run_id=run_id),
         chart=await store_report_file(
             services, None, "portfolio_report_chart", chart.png, CHART_TYPE, run_id=run_id
         ),
@@ -146,9 +134,11 @@ def portfolio_report_of(sums: PortfolioSums) -> PortfolioReport:
 
 
 def _totals(projects: list[ProjectSums]) -> PortfolioTotals:
-    names = [name for name in PortfolioTotals.__dataclass_fields__ if name != "projects"]
+    apart = ("projects", "money")
+    names = [name for name in PortfolioTotals.__dataclass_fields__ if name not in apart]
     return PortfolioTotals(
         projects=len(projects),
+        money=sum((project.money for project in projects), start=Money()),
         **{name: sum(getattr(project, name) for project in projects) for name in names},
     )
 
@@ -165,19 +155,14 @@ def _project(line: ProjectSums) -> dict[str, Value]:
         "versions": line.versions,
         "attempts": line.attempts,
         "failures": line.failures,
-        "cost_usd": usd(line.cost_micros),
-        "metered_usd": usd(line.metered_micros),
-        "estimated_usd": usd(line.estimated_micros),
-        "doubtful_usd": usd(line.doubtful_micros),
-        "wasted_usd": usd(line.cost_micros - line.used_micros),
+        **money_columns(line.money),
         "last_7_days_usd": usd(line.week_micros),
         "last_30_days_usd": usd(line.month_micros),
-        "cost_per_frame_usd": dollars_each(line.cost_micros, line.frames),
+        "cost_per_frame_usd": dollars_each(line.money, line.frames),
     }
 
 
 def _model(line: ModelSums) -> dict[str, Value]:
-    cost_micros = line.metered_micros + line.estimated_micros + line.doubtful_micros
     return {
         "provider": line.provider,
         "model": line.model,
@@ -188,12 +173,8 @@ def _model(line: ModelSums) -> dict[str, Value]:
         "rejections": line.rejections,
         "seconds_median": _rounded(line.seconds_median),
         "seconds_p95": _rounded(line.seconds_p95),
-        "cost_usd": usd(cost_micros),
-        "metered_usd": usd(line.metered_micros),
-        "estimated_usd": usd(line.estimated_micros),
-        "doubtful_usd": usd(line.doubtful_micros),
-        "wasted_usd": usd(cost_micros - line.used_micros),
-        "cost_per_frame_usd": dollars_each(cost_micros, line.frames),
+        **money_columns(line.money),
+        "cost_per_frame_usd": dollars_each(line.money, line.frames),
     }
 
 

@@ -1,77 +1,38 @@
 """What a project's frames took: attempts, failures, seconds and money, by scene and by model.
 
-Belongs here: adding up and laying out. Does not belong here: reading the ledger
-(`database.reporting`), files (`tables`), where it is shown (`defs.reports`, `cli.report`).
+Belongs here: its tables, and storing them. Does not belong here: reading the ledger
+(`database.reporting`), adding up (`spending`), files (`tables`, `stored_tables`), where it is shown
+(`defs.reports`, `cli.report`).
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from scene_pipeline.database.report_files import ReportFileRow
-from scene_pipeline.database.reporting import (
-    REJECTED_CODE,
-    FailureLine,
-    ProjectLines,
-    read_project_lines,
-)
-from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.database.reporting import FailureLine, ProjectLines, read_project_lines
 from scene_pipeline.pipeline.reporting.report_columns import (
     FAILURE_COLUMNS,
     MODEL_COLUMNS,
     SCENE_COLUMNS,
 )
-from scene_pipeline.pipeline.reporting.stored_files import store_report_file
-from scene_pipeline.pipeline.reporting.tables import (
-    ReportTable,
-    Value,
-    csv_bytes,
+from scene_pipeline.pipeline.reporting.spending import (
+    Spending,
     dollars_each,
-    parquet_bytes,
-    table_of,
+    generations_of,
+    seconds_quantile,
+    spending_of,
+    spent_columns,
 )
+from scene_pipeline.pipeline.reporting.stored_tables import StoredTable, store_table
+from scene_pipeline.pipeline.reporting.tables import ReportTable, Value, table_of
 from scene_pipeline.pipeline.services import Services
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scene_pipeline.database.rows import Connection
-
-CSV_TYPE = "text/csv; charset=utf-8"
-PARQUET_TYPE = "application/vnd.apache.parquet"
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """What something took; money in micro-dollars, as the ledger has it."""
-
-    attempts: int
-    failures: int
-    rejections: int
-    """Failures that a content check brought about."""
-    frames: int
-    """Scenes that have a frame now."""
-    versions: int
-    seconds: float
-    """Of all answers together, though many were waited for at once."""
-    metered_micros: int
-    estimated_micros: int
-    doubtful_micros: int
-    """What lost requests may have cost that were followed by another."""
-    used_micros: int
-    """Spent on pictures that are shown."""
-
-    @property
-    def cost_micros(self) -> int:
-        """All of it, as the budgets count it."""
-        return self.metered_micros + self.estimated_micros + self.doubtful_micros
-
-    @property
-    def wasted_micros(self) -> int:
-        """Spent on what is not shown: other versions, failures, doubtful payments."""
-        return self.cost_micros - self.used_micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +50,17 @@ class ProjectReport:
 
 @dataclass(frozen=True, slots=True)
 class StoredReport:
-    """A report and the files of its table of scenes."""
+    """A report and the files of its tables."""
 
     report: ProjectReport
-    csv: ReportFileRow
-    parquet: ReportFileRow
+    scenes: StoredTable
+    models: StoredTable
+    failures: StoredTable
+
+    @property
+    def tables(self) -> dict[str, StoredTable]:
+        """Its tables by name; the first is what the report is about."""
+        return {"scenes": self.scenes, "models": self.models, "failures": self.failures}
 
 
 async def read_project_report(conn: "Connection", project_key: str) -> ProjectReport:
@@ -112,7 +79,7 @@ async def read_project_report(conn: "Connection", project_key: str) -> ProjectRe
 async def make_project_report(
     services: Services, project_key: str, *, run_id: str | None = None
 ) -> StoredReport:
-    """Add up a project's report and store its table of scenes as CSV and Parquet.
+    """Add up a project's report and store each of its tables as CSV and Parquet.
 
     Raises:
         NotFoundError: There is no such project.
@@ -121,64 +88,26 @@ async def make_project_report(
     async with services.pool.connection() as conn:
         lines = await read_project_lines(conn, project_key)
     report = await services.call(project_report_of, lines)
-    written = await services.call(csv_bytes, report.scenes)
-    packed = await services.call(parquet_bytes, report.scenes)
     place = (services, report.project_id)
     return StoredReport(
         report,
-        await store_report_file(*place, "project_report_csv", written, CSV_TYPE, run_id=run_id),
-        await store_report_file(
-            *place, "project_report_parquet", packed, PARQUET_TYPE, run_id=run_id
-        ),
+        scenes=await store_table(*place, "project_report", report.scenes, run_id=run_id),
+        models=await store_table(*place, "project_models", report.models, run_id=run_id),
+        failures=await store_table(*place, "project_failures", report.failures, run_id=run_id),
     )
 
 
 def project_report_of(lines: ProjectLines) -> ProjectReport:
     """Add up what was read."""
-    made = _generations(lines)
+    made = generations_of(lines)
     return ProjectReport(
         project_id=lines.project_id,
         project_key=lines.key,
         title=lines.title,
-        totals=_spending(made, lines.failures),
+        totals=spending_of(made, lines.failures),
         scenes=_scenes(lines, made),
         models=_models(lines, made),
         failures=_failures(lines),
-    )
-
-
-def _generations(lines: ProjectLines) -> "pd.DataFrame":
-    """The ledger's lines, with the money of each kind in a column of its own."""
-    import pandas as pd  # noqa: PLC0415  # a third of a second of imports, for tables only
-
-    frame = pd.DataFrame(
-        [asdict(line) for line in lines.generations],
-        columns=[
-            "scene_id", "provider", "model", "attempts", "seconds", "cost_micros", "cost_kind",
-            "doubtful_micros", "versions", "is_current", "is_used",
-        ],
-    )  # fmt: skip
-    whole = ["attempts", "cost_micros", "doubtful_micros", "versions"]
-    frame = frame.astype(dict.fromkeys(whole, "int64") | {"seconds": "float64"})
-    frame = frame.astype({"is_current": "bool", "is_used": "bool"})
-    for kind in ("metered", "estimated"):
-        frame[f"{kind}_micros"] = frame["cost_micros"].where(frame["cost_kind"] == kind, 0)
-    frame["used_micros"] = frame["cost_micros"].where(frame["is_used"], 0)
-    return frame
-
-
-def _spending(made: "pd.DataFrame", failures: Sequence[FailureLine]) -> Spending:
-    return Spending(
-        attempts=int(made["attempts"].sum()),
-        failures=sum(line.failures for line in failures),
-        rejections=sum(line.failures for line in failures if line.code == REJECTED_CODE),
-        frames=int(made["is_current"].sum()),
-        versions=int(made["versions"].sum()),
-        seconds=round(float(made["seconds"].sum()), 3),
-        metered_micros=int(made["metered_micros"].sum()),
-        estimated_micros=int(made["estimated_micros"].sum()),
-        doubtful_micros=int(made["doubtful_micros"].sum()),
-        used_micros=int(made["used_micros"].sum()),
     )
 
 
@@ -199,9 +128,9 @@ def _scenes(lines: ProjectLines, made: "pd.DataFrame") -> ReportTable:
                 "provider": scene.provider,
                 "model": scene.model,
                 "failure_codes": failure_codes(failures),
-                "seconds_median": _quantile(took, 0.5),
+                "seconds_median": seconds_quantile(took, 0.5),
                 "free_frames": int((took["cost_kind"] == "free").sum()),
-                **_spent(_spending(took, failures)),
+                **spent_columns(spending_of(took, failures)),
                 "versions": scene.versions,
             }
         )
@@ -215,17 +144,17 @@ def _models(lines: ProjectLines, made: "pd.DataFrame") -> ReportTable:
         failures = [
             line for line in lines.failures if (line.provider, line.model) == (provider, model)
         ]
-        spending = _spending(took, failures)
+        spending = spending_of(took, failures)
         records.append(
             {
                 "provider": provider,
                 "model": model,
                 "frames": spending.frames,
                 "rejections": spending.rejections,
-                "seconds_median": _quantile(took, 0.5),
-                "seconds_p95": _quantile(took, 0.95),
-                "cost_per_frame_usd": dollars_each(spending.cost_micros, spending.frames),
-                **_spent(spending),
+                "seconds_median": seconds_quantile(took, 0.5),
+                "seconds_p95": seconds_quantile(took, 0.95),
+                "cost_per_frame_usd": dollars_each(spending.money, spending.frames),
+                **spent_columns(spending),
             }
         )
     return table_of("What each model took", MODEL_COLUMNS, records)
@@ -258,24 +187,3 @@ def failure_codes(failures: Sequence[FailureLine]) -> str | None:
         times[line.code] += line.failures
     ordered = sorted(times.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(c if n == 1 else f"{c} x{n}" for c, n in ordered) or None
-
-
-def _spent(spending: Spending) -> dict[str, Value]:
-    """The columns that scenes and models share."""
-    return {
-        "versions": spending.versions,
-        "attempts": spending.attempts,
-        "failures": spending.failures,
-        "seconds": spending.seconds,
-        "cost_usd": usd(spending.cost_micros),
-        "metered_usd": usd(spending.metered_micros),
-        "estimated_usd": usd(spending.estimated_micros),
-        "doubtful_usd": usd(spending.doubtful_micros),
-        "wasted_usd": usd(spending.wasted_micros),
-    }
-
-
-def _quantile(made: "pd.DataFrame", share: float) -> float | None:
-    """Of the seconds of those that were answered."""
-    answered = made["seconds"].dropna()
-    return None if answered.empty else round(float(answered.quantile(share)), 3)

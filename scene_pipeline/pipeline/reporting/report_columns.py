@@ -27,7 +27,7 @@ _FAILURES: Final = Column(
     "failures", "integer", "How often something failed for good or for that time."
 )
 _SECONDS: Final = Column(
-    "seconds", "seconds", "Seconds between acceptance and answer, of all answers together."
+    "seconds", "seconds", "Seconds between request and answer, of all answers together."
 )
 _MEDIAN: Final = Column(
     "seconds_median", "seconds", "Of half of the answers no more; empty where none came."
@@ -65,7 +65,7 @@ SCENE_COLUMNS: Final[tuple[Column, ...]] = (
     Column("provider", "text", "Service that made the scene's frame."),
     Column("model", "text", "Model that made the scene's frame."),
 )
-"""Of a project, by scene; the CSV and Parquet files hold these."""
+"""Of a project, by scene."""
 
 MODEL_COLUMNS: Final[tuple[Column, ...]] = (
     Column("provider", "text", "Image service."),
@@ -110,7 +110,7 @@ PROJECT_COLUMNS: Final[tuple[Column, ...]] = (
     Column("last_30_days_usd", "usd", "Of that, the last 30 days of UTC, today included."),
     _PER_FRAME,
 )
-"""Of all projects; the CSV and Parquet files hold these."""
+"""Of all projects."""
 
 ALL_MODEL_COLUMNS: Final[tuple[Column, ...]] = tuple(
     column for column in MODEL_COLUMNS if column.name != "seconds"

@@ -8,7 +8,6 @@ No time of making stands in it, so that the same frames are the same bytes.
 """
 
 import json
-from importlib.resources import files
 from typing import Any, Final
 
 from scene_pipeline.pipeline.reporting.scene_pages import ShownProject, ShownScene
@@ -32,13 +31,6 @@ def start_frames_bytes(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def start_frames_schema() -> dict[str, Any]:
-    """The JSON schema of the document."""
-    text = files(__package__).joinpath("start-frames.schema.json").read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
-
-
 def _entry(scene: ShownScene) -> dict[str, Any]:
     current = scene.current
     # What retention gave up has no bytes, and what a provider holds no lasting address.
@@ -60,6 +52,6 @@ def _entry(scene: ShownScene) -> dict[str, Any]:
         "provider": frame.provider if frame else None,
         "generation_id": str(frame.generation_id) if frame else None,
         "prompt": frame.prompt if frame else None,
-        "reason": None if scene.is_ready else scene.why or "no frame yet",
+        "reason": None if scene.is_ready else scene.reason,
         "next_action": None if scene.is_ready else scene.next_action or None,
     }

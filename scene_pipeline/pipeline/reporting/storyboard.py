@@ -6,29 +6,23 @@ Belongs here: drawing and storing them together. Does not belong here: what they
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
-from scene_pipeline.database import objects, storyboards
+from scene_pipeline.database import storyboards
 from scene_pipeline.database.report_files import ReportFileRow
 from scene_pipeline.errors import ImageError
 from scene_pipeline.media.images import ContactSheet
 from scene_pipeline.media.sheet_cells import SheetCell
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.reporting import page, start_frames
-from scene_pipeline.pipeline.reporting.scene_pages import (
-    ShownProject,
-    ShownScene,
-    gather,
-    page_of,
-)
-from scene_pipeline.pipeline.reporting.stored_files import store_report_file
+from scene_pipeline.pipeline.reporting.page_layout import page_of
+from scene_pipeline.pipeline.reporting.scene_pages import ShownProject, ShownScene, gather
+from scene_pipeline.pipeline.reporting.stored_files import store_once, store_report_file
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.scenes.identity import sheet_storage_key
 
-CONTENT_TYPE = "image/png"
 PICTURE_BYTES = 8 * 1000 * 1000
 """All pictures of a page together, as they are before base64 makes a third more of them."""
 _SMALLEST_PICTURE = 1000
@@ -36,7 +30,7 @@ _SMALLEST_PICTURE = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class SceneLine:
+class StoryboardLine:
     """One scene in a few words."""
 
     scene_id: str
@@ -65,7 +59,7 @@ class StoryboardFacts:
     page: ReportFileRow
     start_frames: ReportFileRow
     start_frames_document: Mapping[str, Any] = field(repr=False)
-    scenes: Sequence[SceneLine]
+    scenes: Sequence[StoryboardLine]
     """In the document's order."""
     counts: Mapping[str, int]
     """How many scenes are in which state."""
@@ -145,23 +139,26 @@ async def make_storyboard(
 async def _store_sheet(
     services: Services, shown: ShownProject, sheet: ContactSheet, run_id: str | None
 ) -> storyboards.StoryboardRow:
-    digest = sha256(sheet.png).hexdigest()
-    key = sheet_storage_key(shown.project.id, datetime.now(UTC), digest, "png")
+    """Store a sheet; one that looks like the newest is a row of the same object."""
+    project_id = shown.project.id
     async with services.pool.connection() as conn:
-        await objects.register_intent(
-            conn, key, sha256=digest, size_bytes=len(sheet.png), content_type=CONTENT_TYPE
-        )
-    await services.call(
-        services.store.put, key, sheet.png, content_type=CONTENT_TYPE, sha256=digest
+        latest = await storyboards.latest_storyboard(conn, project_id)
+    stored = await store_once(
+        services,
+        sheet.png,
+        latest,
+        lambda now, digest: sheet_storage_key(project_id, now, digest, "png"),
     )
+    if latest is not None and stored.is_of(latest) and latest.fingerprint == shown.fingerprint:
+        return latest
     width, height = sheet.size
     row = storyboards.StoryboardRow(
-        project_id=shown.project.id,
+        project_id=project_id,
         fingerprint=shown.fingerprint,
-        storage_path=key,
-        storage_url=services.store.url(key),
-        sha256=digest,
-        file_size=len(sheet.png),
+        storage_path=stored.storage_path,
+        storage_url=stored.storage_url,
+        sha256=stored.sha256,
+        file_size=stored.file_size,
         width=width,
         height=height,
         run_id=run_id,
@@ -199,9 +196,9 @@ async def _pictures(services: Services, shown: ShownProject) -> dict[str, bytes]
     return reduced
 
 
-def _line(scene: ShownScene) -> SceneLine:
+def _line(scene: ShownScene) -> StoryboardLine:
     state = scene.state
-    return SceneLine(
+    return StoryboardLine(
         scene_id=state.scene_id,
         state=state.state,
         is_ready=scene.is_ready,

@@ -11,10 +11,9 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from scene_pipeline.pipeline.facts import MICROS_PER_USD, usd
 from scene_pipeline.pipeline.reporting.report_columns import Column
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 Value = str | int | float | Decimal | date | None
 
-_MICRO = Decimal(1) / MICROS_PER_USD
 # What spreadsheets take for the beginning of a formula.
 _FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\n")
 
@@ -47,13 +45,6 @@ def table_of(
     """A table of records that name every column, and perhaps more."""
     rows = tuple(tuple(record[column.name] for column in columns) for record in records)
     return ReportTable(title, tuple(columns), rows)
-
-
-def dollars_each(micros: int, number: int) -> Decimal | None:
-    """An amount divided, to the micro-dollar; None where there is nothing to divide by."""
-    if not number:
-        return None
-    return (usd(micros) / number).quantize(_MICRO, ROUND_HALF_EVEN)
 
 
 def csv_bytes(table: ReportTable) -> bytes:

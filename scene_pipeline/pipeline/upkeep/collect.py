@@ -31,7 +31,7 @@ from scene_pipeline.pipeline.upkeep.collect_store import (
 )
 from scene_pipeline.pipeline.upkeep.retain import retain
 
-SHEETS_KEPT = 5
+FILES_KEPT = 5
 """Contact sheets that each project keeps, and files of each kind of report, newest first."""
 MAX_OBJECTS = 10_000
 """Objects that one call removes at most; the next call goes on."""
@@ -74,8 +74,8 @@ async def collect_registered(
 ) -> None:
     """Phase one for objects that have a row: count them, and mark them where that is asked for."""
     async with services.pool.connection() as conn:
-        sheets = await collection.count_outdated(conn, "storyboards", SHEETS_KEPT)
-        reports = await collection.count_outdated(conn, "report_files", SHEETS_KEPT)
+        sheets = await collection.count_outdated(conn, "storyboards", FILES_KEPT)
+        reports = await collection.count_outdated(conn, "report_files", FILES_KEPT)
         report.old_sheets, report.old_reports = sheets.objects, reports.objects
         due, report.unfinished = await collection.count_leftovers(conn, grace)
     if not report.is_applied:
@@ -83,7 +83,7 @@ async def collect_registered(
         return
     for table in get_args(RenewedTable):
         async with services.pool.connection() as conn:
-            released = await collection.release_outdated(conn, table, SHEETS_KEPT, limit)
+            released = await collection.release_outdated(conn, table, FILES_KEPT, limit)
         report.is_complete = report.is_complete and released < limit
     while (left := limit - report.leftovers.objects) > 0:
         async with services.pool.connection() as conn:

@@ -14,9 +14,7 @@ from scene_pipeline.errors import StorageError
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.collect_report import MAX_EXAMPLES, CollectReport
 from scene_pipeline.scenes.identity import (
-    ASSETS_PREFIX,
-    PROJECTS_PREFIX,
-    REPORTS_PREFIX,
+    READABLE_PREFIXES,
     UPLOADS_PREFIX,
     is_storage_key,
     storage_key_time,
@@ -24,7 +22,7 @@ from scene_pipeline.scenes.identity import (
 from scene_pipeline.storage.base import KeepsUnfinishedUploads, StoredObject
 
 _LISTED = 500
-_PREFIXES = (f"{PROJECTS_PREFIX}/", f"{ASSETS_PREFIX}/", f"{REPORTS_PREFIX}/")
+_PREFIXES = tuple(f"{prefix}/" for prefix in READABLE_PREFIXES)
 """Where everything lies that the register of stored objects knows."""
 _UNSUPPORTED = "storage_unsupported"
 

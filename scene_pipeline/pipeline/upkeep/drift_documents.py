@@ -7,6 +7,7 @@ from scene_pipeline.database import drift
 from scene_pipeline.database.drift import DocumentScene, VersionPlace
 from scene_pipeline.database.generations import get_generation
 from scene_pipeline.database.publishing import Publication, PublicationResult, publish
+from scene_pipeline.errors import quoted
 from scene_pipeline.pipeline.upkeep.drift import MAX_ROWS, PAGE_SIZE, ProjectCheck, Subject
 
 _Seen = tuple[VersionPlace, DocumentScene]
@@ -73,8 +74,8 @@ async def check_document(check: ProjectCheck) -> None:
                 "told",
                 f"Scene {place.scene_id} was edited before version {place.version} could be"
                 " written into the document.",
-                f"Make a frame of what it says now: `scene-pipeline run {check.project.key}"
-                " --stale`.",
+                "Make a frame of what it says now: `scene-pipeline run"
+                f" {quoted(check.project.key)} --stale`.",
             )
         else:
             check.find(

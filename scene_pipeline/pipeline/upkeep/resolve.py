@@ -17,6 +17,7 @@ from scene_pipeline.errors import (
     LedgerError,
     ProviderError,
     UsageError,
+    quoted,
 )
 
 
@@ -72,8 +73,8 @@ async def resolve_lost_request(
             raise LedgerError(
                 f"A run is working on scene {scene_id} at this moment.",
                 code="held_elsewhere",
-                next_action=f"Wait until it has ended, and see with `scene-pipeline status"
-                f" {project_key}` whether there is still something to decide.",
+                next_action="Wait until it has ended, and see with `scene-pipeline status"
+                f" {quoted(project_key)}` whether there is still something to decide.",
                 retryable=True,
             )
         generation = await generations.get_generation(conn, generation.id)

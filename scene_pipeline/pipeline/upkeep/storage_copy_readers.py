@@ -16,7 +16,7 @@ from scene_pipeline.errors import StorageError
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.upkeep.storage_copy_report import CopyReport, CopyTarget
-from scene_pipeline.scenes.identity import ASSETS_PREFIX, PROJECTS_PREFIX, REPORTS_PREFIX
+from scene_pipeline.scenes.identity import READABLE_PREFIXES
 from scene_pipeline.storage.addresses import MEDIA_PATH
 from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.bucket_diagnosis import opening_cure
@@ -26,8 +26,6 @@ from scene_pipeline.storage.served import FRAMES_PATH
 
 COMPARED_BYTES = 64 * 1024
 """Of an object: enough to tell it from a page that asks for a password."""
-_PARTS = (PROJECTS_PREFIX, ASSETS_PREFIX, REPORTS_PREFIX)
-"""A bucket's policy may open one and not the other."""
 _CANDIDATES = 5
 """Objects of a part that are looked for in the store, until one is there."""
 _REDIRECTED = 302
@@ -61,7 +59,8 @@ class ReaderCheck:
         reader = self.target.reader
         if reader is None:
             return True
-        for part in _PARTS:
+        # A bucket's policy may open one and not the other.
+        for part in READABLE_PREFIXES:
             key = await self._copied_key(part)
             if key is None:
                 continue

@@ -8,7 +8,7 @@ Belongs here: which versions are asked, and the numbers. Does not belong here: a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -27,8 +27,8 @@ from scene_pipeline.pipeline.orders import SceneRef
 from scene_pipeline.pipeline.services import Services
 
 ASKED: CheckName = "url_serves_the_stored_bytes"
-_PAGE = 50
-"""Verdicts that are kept together: what a killed sweep has found counts."""
+PAGE = 50
+"""Verdicts that are told and kept together: what a killed sweep has found counts."""
 
 
 @dataclass
@@ -42,8 +42,6 @@ class SweepReport:
     """URLs of which nothing is known, with the reason."""
     left_out: int = 0
     """URLs of the frame server of this machine, which does not run."""
-    news: list[tuple[SceneRef, CheckVerdict]] = field(default_factory=list)
-    """Verdicts that are not those of the last time, and all that failed."""
 
     @property
     def checked(self) -> int:
@@ -51,7 +49,9 @@ class SweepReport:
         return self.passed + len(self.wrong) + len(self.unreachable)
 
 
-async def sweep_truth(services: Services, limit: int) -> SweepReport:
+async def sweep_truth(
+    services: Services, limit: int, report: SweepReport, *, run_id: str | None = None
+) -> AsyncGenerator[list[tuple[SceneRef, CheckVerdict]], None]:
     """Ask the URLs of current versions that were not asked for longest.
 
     Frames of archived projects are among them, since their URLs are promised as well; those of
@@ -60,20 +60,35 @@ async def sweep_truth(services: Services, limit: int) -> SweepReport:
     Args:
         services: Of this process.
         limit: The most requests.
+        report: Is filled as the sweep goes on.
+        run_id: Dagster's id of the run.
+
+    Yields:
+        Of some URLs at a time the verdicts that are not those of the last time, and all that
+        failed. They are kept when the next ones are asked for, so that a sweep that is killed
+        before they were told leaves them to the next one.
     """
-    report = SweepReport()
     async with services.pool.connection() as conn:
         due = await due_addresses(conn, ASKED, limit)
     reader = AddressReader(services, asyncio.Semaphore(services.settings.download_concurrency))
     with closing(reader):
-        for start in range(0, len(due), _PAGE):
-            await _sweep_page(services, reader, due[start : start + _PAGE], report)
-    return report
+        for start in range(0, len(due), PAGE):
+            found = await _ask_page(reader, due[start : start + PAGE], report)
+            rows = [row for _, _, row in found]
+            async with services.pool.connection() as conn:
+                known = await kept_verdicts(conn, ASKED, rows)
+            yield [
+                (ref, verdict)
+                for ref, verdict, row in found
+                if not verdict.passed or row not in known
+            ]
+            async with services.pool.connection() as conn:
+                await save_verdicts(conn, rows, run_id=run_id)
 
 
-async def _sweep_page(
-    services: Services, reader: AddressReader, page: Sequence[CurrentAddress], report: SweepReport
-) -> None:
+async def _ask_page(
+    reader: AddressReader, page: Sequence[CurrentAddress], report: SweepReport
+) -> list[tuple[SceneRef, CheckVerdict, VerdictRow]]:
     askable = [one for one in page if is_askable(one.url)]
     answers = await asyncio.gather(
         *(reader.ask(one.url, one.sha256, one.size_bytes) for one in askable)
@@ -87,12 +102,7 @@ async def _sweep_page(
         else:
             _count(report, ref, verdict, answer)
             found.append((ref, verdict, verdict_row(one.project_id, ref, verdict)))
-    async with services.pool.connection() as conn:
-        known = await kept_verdicts(conn, ASKED, [row for _, _, row in found])
-        await save_verdicts(conn, [row for _, _, row in found])
-    report.news += [
-        (ref, verdict) for ref, verdict, row in found if not verdict.passed or row not in known
-    ]
+    return found
 
 
 def _count(report: SweepReport, ref: SceneRef, verdict: CheckVerdict, answer: Answer) -> None:

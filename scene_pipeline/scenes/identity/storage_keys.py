@@ -20,12 +20,16 @@ ASSETS_PREFIX = "assets"
 """Uploaded and imported pictures, the user's own."""
 DOCTOR_PREFIX = "doctor"
 """Objects that `doctor` writes, reads and deletes again."""
+READABLE_PREFIXES = (PROJECTS_PREFIX, ASSETS_PREFIX, REPORTS_PREFIX)
+"""Where everything lies whose addresses people are given: frames, sheets, reports, and what is in
+the library. Uploads that nobody has looked at and the objects of `doctor` are not among them."""
 
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
 _EXTENSION = re.compile(r"[a-z0-9]{2,7}")
 _STORAGE_KEY = re.compile(r"[a-z0-9][A-Za-z0-9/_.-]*")
 _SIMPLE_SCENE_ID = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 _REPORT_KIND = re.compile(r"[a-z]+(_[a-z]+)*")
+_REPORT_PAGE = re.compile(rf"(?:{PROJECTS_PREFIX}/[0-9a-f-]{{36}}/)?{REPORTS_PREFIX}/[^/]+\.html")
 _TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 _KEY_TIME = re.compile(r"_(\d{8}T\d{6}Z)_[0-9a-f]{16,64}\.[a-z0-9]{2,7}$")
 
@@ -94,6 +98,11 @@ def report_storage_key(
     if project_id is None:
         return f"{REPORTS_PREFIX}/{name}.{checked_extension(extension)}"
     return _project_object(project_id, REPORTS_PREFIX, name, extension)
+
+
+def is_report_page(key: str) -> bool:
+    """Whether a storage key is that of a report to be looked at, an HTML page of our own."""
+    return _REPORT_PAGE.fullmatch(key) is not None
 
 
 def storage_key_time(key: str) -> datetime | None:

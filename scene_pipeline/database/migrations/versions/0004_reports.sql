@@ -18,6 +18,83 @@ CREATE TABLE frame_checks (
 -- What was not looked at for longest comes first.
 CREATE INDEX frame_checks_oldest ON frame_checks (name, checked_at);
 
+-- A verdict on an address holds for that address: where a version is healed, or moved to another
+-- store, it is asked again.
+CREATE FUNCTION frame_checks_forget_address() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM frame_checks c WHERE c.project_id = NEW.project_id AND c.scene_id = NEW.scene_id
+        AND c.name = 'url_serves_the_stored_bytes' AND c.version = NEW.version;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER scene_images_forget_address AFTER UPDATE OF storage_url ON scene_images
+    FOR EACH ROW WHEN (NEW.storage_url IS DISTINCT FROM OLD.storage_url)
+    EXECUTE FUNCTION frame_checks_forget_address();
+
+-- ------------------------------------------------------------------------------------------ the state
+
+-- As before, with one more column: what is ready for video is said in one place.
+CREATE OR REPLACE VIEW scene_status AS
+SELECT s.project_id, p.key AS project_key, s.scene_id, s.position, s.scene_prompt,
+       s.content, s.content_hash, s.locked, s.problem_code, s.problem_message,
+       s.continuity_group, s.content_changed_at, s.wanted_at, s.want_attempts,
+       p.auto_refresh, p.archived_at,
+       CASE
+           WHEN s.problem_code IS NOT NULL THEN 'invalid'
+           WHEN is_blocking(o.error_code) THEN 'blocked'
+           WHEN o.state = 'submitting' AND (o.error_code = 'submit_ambiguous'
+                OR o.submitting_at < now() - interval '5 minutes') THEN 'ambiguous'
+           WHEN o.id IS NOT NULL THEN 'generating'
+           WHEN i.id IS NULL AND l.state = 'failed' THEN 'failed'
+           WHEN i.id IS NULL THEN 'missing'
+           WHEN s.locked THEN 'locked'
+           WHEN c.is_stale AND NOT c.is_chosen THEN 'stale'
+           WHEN i.storage_status = 'external' THEN 'external'
+           ELSE 'current'
+       END AS state,
+       CASE WHEN c.is_stale THEN (
+           SELECT array_agg(part ORDER BY part) FROM jsonb_object_keys(s.content) AS part
+           WHERE s.content -> part IS DISTINCT FROM g.content -> part)
+       END AS stale_causes,
+       coalesce(c.is_stale AND c.is_chosen, false) AS is_chosen,
+       i.id AS image_id, i.version, i.storage_url, i.storage_path, i.storage_status,
+       i.generated_at, g.id AS current_generation_id, g.content_hash AS current_content_hash,
+       g.content AS current_content, g.request_hash AS current_request_hash,
+       g.seed AS current_seed,
+       o.id AS open_generation_id, o.state AS open_state, o.overrides AS open_overrides,
+       l.id AS last_generation_id, l.state AS last_state,
+       l.content_hash AS last_content_hash, l.error_retryable AS last_error_retryable,
+       l.error_charge AS last_error_charge, l.flagged_input AS last_flagged_input,
+       l.error_code, l.error_message, l.error_next_action,
+       -- What is under way keeps the wishes that it was planned with.
+       r.id AS request_id, coalesce(a.overrides, r.overrides) AS request_overrides,
+       (SELECT coalesce(sum(coalesce(x.cost_micros, 0) + x.doubtful_micros), 0) FROM generations x
+        WHERE x.project_id = s.project_id AND x.scene_id = s.scene_id)::bigint AS cost_micros,
+       g.fallback AS current_fallback,
+       -- Whether the frame may go to video: its bytes are ours for good, and it was made from what
+       -- the document says, or is meant whatever that says by now. A frame of older words is not.
+       coalesce(i.storage_status = 'stored' AND s.problem_code IS NULL
+           AND (s.locked OR c.is_chosen OR NOT c.is_stale), false) AS is_ready
+FROM scenes s
+JOIN projects p ON p.id = s.project_id
+LEFT JOIN scene_images i ON i.project_id = s.project_id AND i.scene_id = s.scene_id AND i.is_current
+LEFT JOIN generations g ON g.id = i.generation_id
+LEFT JOIN LATERAL (SELECT g.content_hash <> s.content_hash AS is_stale,
+    s.chosen_content_hash IS NOT DISTINCT FROM s.content_hash AS is_chosen) c ON true
+LEFT JOIN generations o ON o.project_id = s.project_id AND o.scene_id = s.scene_id
+     AND o.state NOT IN ('published', 'superseded', 'failed', 'abandoned')
+LEFT JOIN LATERAL (
+    SELECT * FROM generations n WHERE n.project_id = s.project_id AND n.scene_id = s.scene_id
+    ORDER BY n.seq DESC LIMIT 1) l ON true
+LEFT JOIN LATERAL (
+    SELECT q.id, q.overrides FROM regeneration_requests q
+    WHERE q.project_id = s.project_id AND q.scene_id = s.scene_id AND q.state = 'pending'
+    ORDER BY q.id LIMIT 1) r ON true
+LEFT JOIN LATERAL (
+    SELECT q.overrides FROM regeneration_requests q
+    WHERE q.project_id = s.project_id AND q.scene_id = s.scene_id AND q.state = 'claimed'
+      AND q.generation_id = o.id ORDER BY q.id LIMIT 1) a ON true
+WHERE s.retired_at IS NULL;
+
 -- ---------------------------------------------------------------------------------------- report files
 
 -- Reports, pages and tables that were stored. The objects are never overwritten: a newer one has
@@ -26,8 +103,11 @@ CREATE TABLE report_files (
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id          uuid REFERENCES projects (id),      -- null: of all projects
     kind                text NOT NULL CHECK (kind IN ('storyboard_page', 'start_frames',
-        'project_report_csv', 'project_report_parquet', 'portfolio_report_csv',
-        'portfolio_report_parquet', 'portfolio_report_chart')),
+        'project_report_csv', 'project_report_parquet', 'project_models_csv',
+        'project_models_parquet', 'project_failures_csv', 'project_failures_parquet',
+        'portfolio_report_csv', 'portfolio_report_parquet', 'portfolio_models_csv',
+        'portfolio_models_parquet', 'portfolio_days_csv', 'portfolio_days_parquet',
+        'portfolio_report_chart')),
     storage_path        text NOT NULL REFERENCES storage_objects (key),
     storage_url         text NOT NULL,
     sha256              text NOT NULL,
