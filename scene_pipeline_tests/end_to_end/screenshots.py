@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.end_to_end.dagster_ui import dagster_window
@@ -35,6 +35,8 @@ class Shot:
     """Pixels."""
     then: Callable[[Page], None] | None = None
     """What a person does before looking."""
+    ends_with: str | None = None
+    """The text that is the last on the picture: what follows quotes this machine's paths."""
 
 
 def of_partition(asset: str, key: str) -> str:
@@ -56,7 +58,7 @@ def _open_partition_of_check(name: str, key: str) -> Callable[[Page], None]:
         page.get_by_text(name, exact=True).first.click()
         page.get_by_text("Partitions", exact=True).last.click()
         page.get_by_text(key, exact=True).first.click()
-        page.get_by_text("Evaluation result").wait_for()
+        page.get_by_text("View all historical executions").wait_for()
 
     return click
 
@@ -111,8 +113,19 @@ def _take(page: Page, shot: Shot, directory: Path) -> Path:
         shot.then(page)
     page.wait_for_timeout(SETTLE_MILLISECONDS)
     place = directory / f"{shot.name}.png"
-    page.screenshot(path=place)
+    page.screenshot(path=place, clip=_part(page, shot))
     return place
+
+
+def _part(page: Page, shot: Shot) -> FloatRect | None:
+    if shot.ends_with is None:
+        return None
+    last = page.get_by_role("dialog").get_by_text(shot.ends_with, exact=True).bounding_box()
+    if last is None:
+        message = f"{shot.ends_with!r} is not on the page of {shot.name}."
+        raise AssertionError(message)
+    height = last["y"] + 1.5 * last["height"]
+    return {"x": 0, "y": 0, "width": WIDTH_PIXELS, "height": height}
 
 
 def _failed_run(page: Page) -> Shot:
@@ -120,13 +133,12 @@ def _failed_run(page: Page) -> Shot:
     page.goto("/runs?q%5B0%5D=status%3AFAILURE")
     link = page.locator("a[href^='/runs/']").first
     link.wait_for()
-    return Shot(
-        "ui-run", link.get_attribute("href") or "", "unfinished_scenes", 900, _only_the_failure
-    )
+    address = link.get_attribute("href") or ""
+    return Shot("ui-run", address, "unfinished_scenes", 900, _open_failure, "cost_usd")
 
 
-def _only_the_failure(page: Page) -> None:
-    """The event that names the scenes; others quote this program's own lines and paths."""
+def _open_failure(page: Page) -> None:
+    """The event that names the scenes, among all others of the run."""
     page.get_by_placeholder("Filter…").fill("type:STEP_FAILURE")
     page.keyboard.press("Enter")
     page.get_by_text("RUN_FAILURE").wait_for(state="hidden")

@@ -92,7 +92,7 @@ def test_what_the_film_has_cost(cli: CommandLine, page: Page) -> None:
 
 def test_which_frame_goes_to_video(cli: CommandLine, page: Page) -> None:
     page.goto(of_partition("storyboard", KEY))
-    link = shown(page, "start_frames_url").get_by_role("link")
+    link = shown(page, "start_frames_url").get_by_role("link").first
     address = link.get_attribute("href")
     assert address is not None
 
