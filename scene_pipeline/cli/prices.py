@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import SceneTable
 from scene_pipeline.cli.terminal import Terminal, plain
-from scene_pipeline.cli.wording import dollars, plural
+from scene_pipeline.cli.wording import plural
+from scene_pipeline.pipeline.facts import dollars
 from scene_pipeline.pipeline.prices import RenewedPrices, load_prices, renew_prices
 from scene_pipeline.providers.prices import CURRENCY, Price, PriceTable
 from scene_pipeline.settings import load_settings

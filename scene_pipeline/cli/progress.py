@@ -13,7 +13,8 @@ from scene_pipeline.cli.live_display import LiveDisplay
 from scene_pipeline.cli.live_lines import Line
 from scene_pipeline.cli.remaining import RemainingItems
 from scene_pipeline.cli.terminal import Terminal, plain
-from scene_pipeline.cli.wording import dollars, duration, outcome_words, plural
+from scene_pipeline.cli.wording import duration, outcome_words, plural
+from scene_pipeline.pipeline.facts import dollars
 from scene_pipeline.pipeline.orders import (
     ProgressKind,
     SceneChecked,

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from scene_pipeline.cli.tables import Cell, show_fields, show_filled_columns
 from scene_pipeline.cli.terminal import Terminal, command, plain
-from scene_pipeline.cli.wording import (
-    dollars,
-    dollars_of,
-    duration,
-    plural,
-    spent_in_words,
-    style_of,
-)
+from scene_pipeline.cli.wording import dollars_of, duration, plural, spent_in_words, style_of
+from scene_pipeline.pipeline.facts import dollars
 from scene_pipeline.pipeline.reporting.spending import dollars_each, money_columns
 
 if TYPE_CHECKING:

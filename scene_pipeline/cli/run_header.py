@@ -12,9 +12,9 @@ from typing import Any
 from scene_pipeline.cli.estimates import expected_usd, next_action_of
 from scene_pipeline.cli.tables import show_fields
 from scene_pipeline.cli.terminal import Terminal, plain, problem_lines
-from scene_pipeline.cli.wording import budget_in_words, dollars, dollars_of, plural
+from scene_pipeline.cli.wording import budget_in_words, dollars_of, plural
 from scene_pipeline.database.budgets import BudgetState, CostTotals
-from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.facts import dollars, usd
 from scene_pipeline.pipeline.planning.preview import (
     RunPreview,
     expected_micros,

@@ -17,7 +17,8 @@ from scene_pipeline.cli.run_header import (
 )
 from scene_pipeline.cli.tables import SceneTable, show_fields
 from scene_pipeline.cli.terminal import Terminal, plain, problem_json, shown_path
-from scene_pipeline.cli.wording import dollars, duration, frame_size, marks, style_of
+from scene_pipeline.cli.wording import duration, frame_size, marks, style_of
+from scene_pipeline.pipeline.facts import dollars
 from scene_pipeline.pipeline.orders import UNFINISHED, Failure, SceneOutcome
 from scene_pipeline.pipeline.planning.preview import RunPreview
 from scene_pipeline.settings import Settings

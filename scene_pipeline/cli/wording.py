@@ -6,10 +6,9 @@ layout.
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 
 from scene_pipeline.database.budgets import BudgetState, CostTotals
-from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.facts import dollars, usd
 from scene_pipeline.pipeline.orders import FrameFacts, SceneOutcome
 
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -58,13 +57,6 @@ def marks(encoding: str) -> Mapping[str, str]:
 def style_of(status: str) -> str:
     """The colour of a status or state."""
     return _STYLES.get(status, "")
-
-
-def dollars(amount: Decimal) -> str:
-    """An amount in US dollars: "$5.00", "$0.003"; never in a power of ten."""
-    text = f"{amount:.6f}".rstrip("0")
-    whole, _, fraction = text.partition(".")
-    return f"${whole}.{fraction:0<2}"
 
 
 def dollars_of(micros: int) -> str:

@@ -17,6 +17,13 @@ def usd(micros: int | None) -> Decimal:
     return Decimal(micros or 0) / MICROS_PER_USD
 
 
+def dollars(amount: Decimal) -> str:
+    """An amount in US dollars: "$5.00", "$0.003"; never in a power of ten."""
+    text = f"{amount:.6f}".rstrip("0")
+    whole, _, fraction = text.partition(".")
+    return f"${whole}.{fraction:0<2}"
+
+
 def micros(amount_usd: Decimal) -> int:
     """Dollars as micro-dollars, rounded to the nearest."""
     return int((amount_usd * MICROS_PER_USD).to_integral_value())

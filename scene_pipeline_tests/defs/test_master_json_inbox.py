@@ -75,7 +75,7 @@ def test_an_inbox_that_is_gone_fails_the_tick_with_code_and_cure(
     with pytest.raises(dg.Failure) as caught:
         words(instance, inbox.studio)
 
-    assert (caught.value.description or "").startswith("inbox_not_readable: ")
+    assert (caught.value.description or "").startswith("[inbox_not_readable] ")
     assert "SCENE_PIPELINE_INBOX" in (caught.value.description or "")
 
 
@@ -108,7 +108,7 @@ def test_a_bucket_that_is_silent_fails_the_tick_without_secrets(
     with pytest.raises(dg.Failure) as caught:
         words(instance, replace(studio, settings=settings))
 
-    assert (caught.value.description or "").startswith("storage_unreachable: ")
+    assert (caught.value.description or "").startswith("[storage_unreachable] ")
     assert "scenesecret123" not in (caught.value.description or "")
 
 

@@ -7,7 +7,7 @@ Belongs here: what stands where, and which prompts are compared. Does not belong
 from collections.abc import Mapping, Sequence
 
 from scene_pipeline.database.storyboard_pages import VERSIONS_SHOWN, ShownVersion
-from scene_pipeline.pipeline.facts import usd
+from scene_pipeline.pipeline.facts import dollars, usd
 from scene_pipeline.pipeline.reporting.page import Page, PageScene, PageTable, PageVersion
 from scene_pipeline.pipeline.reporting.scene_pages import ShownProject, ShownScene
 from scene_pipeline.scenes.prompt_diff import Stretch, compare_prompts
@@ -29,7 +29,7 @@ def page_of(shown: ShownProject, pictures: Mapping[str, bytes] | None = None) ->
     return Page(
         title=shown.title,
         subtitle=f"{shown.project.key}: {ready} of {len(shown.scenes)} scenes ready for video,"
-        f" ${spent:,.2f} spent",
+        f" {dollars(spent)} spent",
         counts=dict(shown.counts.most_common()),
         notes=[f"The document cannot be used: {shown.problem}"] if shown.problem else [],
         tables=[_costs_table(shown)],
