@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene_pipeline.cli.terminal import Terminal
+from scene_pipeline.cli.terminal import PROGRAM, Terminal
 from scene_pipeline.errors import ScenePipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ EXIT_USAGE = 2
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 
-PROGRAM = "scene-pipeline"
 
 # What this machine lacks, which is nobody's mistake in the program.
 _MACHINE_ERRORS = frozenset(

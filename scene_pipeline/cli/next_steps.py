@@ -7,6 +7,7 @@ Belongs here: choosing from what came of a run. Does not belong here: what a sin
 from collections.abc import Sequence
 
 from scene_pipeline.cli.dagster_home import shipped_file
+from scene_pipeline.cli.files import is_file_argument
 from scene_pipeline.cli.terminal import command
 from scene_pipeline.cli.up_record import read_running
 from scene_pipeline.pipeline.orders import SceneOutcome
@@ -26,7 +27,10 @@ def next_steps(
     if again:
         steps.append(("Take the scenes without a frame up again:", command("run", key)))
     if any(outcome.status == "invalid" for outcome in outcomes):
-        steps.append(("Correct the invalid scenes in the document, then:", command("run", target)))
+        file = target if is_file_argument(target) else "FILE"
+        steps.append(
+            ("Correct the invalid scenes in the document and import it:", command("run", file))
+        )
     stale = [outcome.scene.scene_id for outcome in outcomes if outcome.status == "stale"]
     if stale:
         chosen = [argument for scene_id in stale for argument in ("--scene", scene_id)]

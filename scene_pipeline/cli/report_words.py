@@ -23,7 +23,7 @@ Record = Mapping[str, "Value"]
 
 # From how many columns of a terminal on a heading is shown.
 _SCENE_WIDTHS = {"version": 60, "seconds": 100, "not shown": 110, "model": 90, "failed with": 80}
-_MODEL_WIDTHS = {"versions": 90, "rejected": 120, "slowest": 110, "median": 90, "not shown": 130}
+_MODEL_WIDTHS = {"versions": 90, "rejected": 120, "p95": 110, "median": 90, "not shown": 130}
 _FAILURE_WIDTHS = {"scenes": 60, "why": 70}
 
 
@@ -108,7 +108,7 @@ def _model_cells(record: Record) -> dict[str, Cell]:
         "failures": str(record["failures"] or ""),
         "rejected": str(record["rejections"] or ""),
         "median": _seconds(record["seconds_median"]),
-        "slowest": _seconds(record["seconds_p95"]),
+        "p95": _seconds(record["seconds_p95"]),
         "cost": _dollars(record["cost_usd"]),
         "per frame": _dollars(record["cost_per_frame_usd"]),
         "not shown": _dollars(record["wasted_usd"]),

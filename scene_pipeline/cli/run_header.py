@@ -26,6 +26,7 @@ from scene_pipeline.storage.registry import build_store, parse_storage_url
 
 _TO_DO = {
     "generate": "to generate",
+    "reuse": "to reuse",
     "resume": "to finish",
     "keep": "kept",
     "republish": "to write back",

@@ -16,7 +16,7 @@ from scene_pipeline.cli.run_header import (
     storage_in_words,
 )
 from scene_pipeline.cli.tables import SceneTable, show_fields
-from scene_pipeline.cli.terminal import Terminal, plain, problem_json, shown_path
+from scene_pipeline.cli.terminal import Terminal, as_typed_here, plain, problem_json, shown_path
 from scene_pipeline.cli.wording import duration, frame_size, marks, style_of
 from scene_pipeline.pipeline.facts import dollars
 from scene_pipeline.pipeline.orders import UNFINISHED, Failure, SceneOutcome
@@ -177,7 +177,7 @@ def _show_failures(terminal: Terminal, report: RunReport) -> None:
         hidden = len(scene_ids) - _SCENES_NAMED
         more = f" and {hidden} more" if hidden > 0 else ""
         terminal.say(plain(f"  {', '.join(scene_ids[:_SCENES_NAMED])}{more}"))
-        terminal.say(plain(f"  {failure.next_action}"))
+        terminal.say(plain(f"  {as_typed_here(failure.next_action)}"))
     if len(scenes_of) > _REASONS_SHOWN:
         terminal.say(f"and {len(scenes_of) - _REASONS_SHOWN} more reasons; --json names them all")
     if scenes_of:

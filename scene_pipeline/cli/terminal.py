@@ -23,6 +23,7 @@ from scene_pipeline.errors import DocumentError, Problem, ScenePipelineError
 if TYPE_CHECKING:
     from rich.console import Console
 
+PROGRAM = "scene-pipeline"
 MAX_PROBLEMS_SHOWN = 20
 PIPED_WIDTH = 100_000
 """Text for other programs is never wrapped or cut."""
@@ -89,7 +90,9 @@ class Terminal:
                 self.line({"error": error_json(error, problems)})
         is_coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
         word = "\x1b[1;31merror\x1b[0m" if is_coloured else "error"
-        sentence = plain(f"[{error.error_code}]: {error.message} {error.next_action}")
+        sentence = plain(
+            f"[{error.error_code}]: {error.message} {as_typed_here(error.next_action)}"
+        )
         lines = [f"{word} {sentence}", *(problem_lines(problems) if len(problems) > 1 else [])]
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
@@ -147,7 +150,14 @@ def command(*arguments: str) -> str:
     """A command line of this program that can be typed here as it stands."""
     import shlex  # noqa: PLC0415  # where used
 
-    program = "scene-pipeline"
-    if shutil.which(program) is None:
-        program = shown_path(Path(sys.argv[0]).absolute())
-    return shlex.join([program, *arguments])
+    return shlex.join([_program(), *arguments])
+
+
+def as_typed_here(text: str) -> str:
+    """A text whose commands of this program, in backticks, can be typed here as they stand."""
+    return text.replace(f"`{PROGRAM} ", f"`{_program()} ")
+
+
+def _program() -> str:
+    found = shutil.which(PROGRAM)
+    return PROGRAM if found is not None else shown_path(Path(sys.argv[0]).absolute())

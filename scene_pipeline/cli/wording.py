@@ -98,11 +98,11 @@ def duration(seconds: float) -> str:
 
 
 def asked_by(token: str) -> str:
-    """What a generation answers: "first frame", "request 12", "backfill kpzhgbxd"."""
+    """What a generation answers: "document", "request 12", "backfill kpzhgbxd"."""
     name, _, rung = token.partition("#rung")
     kind, has_kind, rest = name.partition(":")
     if not name:
-        words = "first frame"
+        words = "document"
     elif has_kind:
         words = kind if kind == "reuse" else f"{kind} {rest}"
     else:

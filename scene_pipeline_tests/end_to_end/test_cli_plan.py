@@ -56,3 +56,16 @@ def test_a_plan_tells_states_causes_prices_and_what_is_left(
     assert f"prompt: {diff}" in words.out
     assert "About $0.003 would be spent, of $5.00 that may be." in words.out
     assert "regenerate ahead --stale" in words.out
+
+
+def test_editing_back_is_said_to_cost_nothing(cli: CommandLine) -> None:
+    before, after = (film({"scene_1": words}, key="back") for words in ("Dawn", "Dusk"))
+    cli.run(cli.write("back.json", before))
+    cli.run(cli.write("back.json", after), "--stale")
+
+    looked = cli("run", cli.write("back.json", before), "--dry-run")
+    made = cli("run", "back.json")
+
+    assert (looked.code, made.code) == (0, 0), looked.err + made.err
+    assert "1 scene: 1 to reuse" in looked.out
+    assert "1 scene: 1 to reuse" in made.out

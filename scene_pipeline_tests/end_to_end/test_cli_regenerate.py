@@ -55,7 +55,7 @@ def test_a_new_version_is_asked_for_made_and_found_again(
     assert [version["version"] for version in versions] == [2, 1]
     assert versions[0]["run_id"] == made.document["run_id"]
     assert versions[0]["asked_by"] == f"request {request['id']}"
-    assert versions[1]["asked_by"] == "first frame"
+    assert versions[1]["asked_by"] == "document"
     assert f"request {request['id']}" in listed.out
     found = {line["scene_id"]: line for line in back.document["generations"]}
     assert set(found) == {"scene_1", "scene_2"}

@@ -4,15 +4,23 @@ import os
 import threading
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from scene_pipeline.cli.commands.arguments import parse_usd
 from scene_pipeline.cli.files import is_file_argument, write_atomically
-from scene_pipeline.cli.terminal import MAX_PROBLEMS_SHOWN, plain, problem_lines
+from scene_pipeline.cli.run_header import _TO_DO
+from scene_pipeline.cli.terminal import (
+    MAX_PROBLEMS_SHOWN,
+    as_typed_here,
+    plain,
+    problem_lines,
+)
 from scene_pipeline.cli.wording import asked_by, duration
 from scene_pipeline.errors import ConfigurationError, Problem, UsageError
 from scene_pipeline.pipeline.facts import dollars
+from scene_pipeline.scenes.planning import Action
 
 
 @pytest.mark.parametrize(
@@ -33,7 +41,7 @@ def test_a_duration_is_written_in_its_own_unit(seconds: float, words: str) -> No
 @pytest.mark.parametrize(
     ("token", "words"),
     [
-        ("", "first frame"),
+        ("", "document"),
         ("request:12", "request 12"),
         ("attempt:2", "attempt 2"),
         ("reuse:0b5cbe6e-6b3d-4f77-9bd8-1c1f6e1f2a33", "reuse"),
@@ -136,3 +144,18 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"film\.json cannot be written"):
         write_atomically(tmp_path / "file" / "film.json", b"new")
+
+
+def test_a_run_has_words_for_whatever_may_be_done_with_a_scene() -> None:
+    assert set(_TO_DO) == {*get_args(Action), "blocked"}
+
+
+def test_commands_of_a_next_action_can_be_typed_where_the_program_is_not_on_the_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.argv", [str(Path.cwd() / ".venv" / "bin" / "scene-pipeline")])
+
+    told = as_typed_here("Look: `scene-pipeline status`.")
+
+    assert told == "Look: `.venv/bin/scene-pipeline status`."
