@@ -159,5 +159,7 @@ def as_typed_here(text: str) -> str:
 
 
 def _program() -> str:
-    found = shutil.which(PROGRAM)
-    return PROGRAM if found is not None else shown_path(Path(sys.argv[0]).absolute())
+    started = Path(sys.argv[0])
+    if shutil.which(PROGRAM) is not None or started.name != PROGRAM:
+        return PROGRAM
+    return shown_path(started.absolute())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scene_pipeline_tests.end_to_end.command_line import CommandLine
+from scene_pipeline_tests.end_to_end.command_line import PROGRAM, CommandLine
 from scene_pipeline_tests.films import film
 
 GOOD = film(["One"], key="never-imported")
@@ -80,7 +80,8 @@ def test_what_cannot_be_is_refused_before_anything_is_written(cli: CommandLine, 
     assert_one_sentence(done.err, code)
     assert list(done.document) == ["error"]
     assert done.document["error"]["code"] == code
-    assert done.document["error"]["next_action"] in done.err
+    # On standard error a command stands as it can be typed here.
+    assert done.document["error"]["next_action"] in done.err.replace(str(PROGRAM), PROGRAM.name)
 
 
 def test_after_all_refusals_no_project_is_there(cli: CommandLine) -> None:
