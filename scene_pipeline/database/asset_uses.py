@@ -39,7 +39,10 @@ _USES: LiteralString = (
     f"    AND {_NAMES} s.content::text) > 0)"
     f"   WHERE NOT p.is_scratch AND {_NAMES} d.body) > 0)"
     " UNION SELECT project_id, 'document', NULL FROM reference_pictures"
-    "   WHERE asset_id = %(asset_id)s OR storage_key = ANY(%(needles)s)"
+    # A name by address may be settled on any of the assets that share the object: only a name by id
+    # needs this one.
+    "   WHERE (asset_id = %(asset_id)s AND position(%(asset_id)s IN reference) > 0)"
+    "    OR storage_key = ANY(%(needles)s)"
     " UNION SELECT g.project_id, 'generation', g.scene_id FROM generations g"
     f"   WHERE g.{OPEN} AND {_NAMES} g.reference_images::text || g.parameters::text"
     "     || g.content::text) > 0)"

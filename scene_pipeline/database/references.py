@@ -134,7 +134,7 @@ async def own_pictures(
         " SELECT o.key, NULL, o.sha256, o.content_type, NULL, NULL, o.size_bytes, NULL, NULL, NULL,"
         " false, o.state <> 'present', false FROM storage_objects o"
         " WHERE o.key = ANY(%(keys)s) AND o.state <> 'intent') own"
-        " ORDER BY own.asset_id IS NULL AND own.frame_id IS NULL, own.is_deleted",
+        " ORDER BY own.asset_id IS NULL AND own.frame_id IS NULL, own.is_deleted, own.asset_id",
         {"assets": list(asset_ids), "frames": list(frame_ids), "keys": list(keys)},
     )
     return [OwnPicture(**row) for row in await cursor.fetchall()]

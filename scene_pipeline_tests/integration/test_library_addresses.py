@@ -70,12 +70,17 @@ def test_an_old_version_stays_while_a_document_holds_the_address_of_another_form
     assert url.rpartition("/frames/")[2] in library.stored_files()
 
 
+@pytest.mark.parametrize("settled_on", ["ours", "theirs"])
 def test_a_reference_by_address_lasts_as_long_as_any_asset_keeps_its_bytes(
-    library: Library,
+    library: Library, settled_on: str
 ) -> None:
     ours = library.add(library.file())
     theirs = library.add(library.file(), client_id="acme")
     library.studio.bring(film(["Dawn"], references=[ours.url]))
+    library.studio.sql(
+        "UPDATE reference_pictures SET asset_id = %s",
+        ours.asset_id if settled_on == "ours" else theirs.asset_id,
+    )
 
     library.connected(remove_asset, ours.asset_id)
 
