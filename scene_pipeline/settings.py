@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from scene_pipeline.env_file import check_env_file
 from scene_pipeline.errors import ConfigurationError
 
 DEFAULT_FAL_MODEL = "fal-ai/flux/schnell"
@@ -262,7 +263,7 @@ def load_settings(**overrides: object) -> Settings:
     """
     env_file = Settings.model_config["env_file"]
     if isinstance(env_file, str):
-        _check_env_file(Path(env_file))
+        check_env_file(Path(env_file))
     fields = Settings.model_fields
     given = {str(fields[name].validation_alias): value for name, value in overrides.items()}
     try:
@@ -275,28 +276,3 @@ def load_settings(**overrides: object) -> Settings:
         raise ConfigurationError(
             message, code="setting_invalid", next_action="See .env.example for what it takes."
         ) from error
-
-
-def _check_env_file(path: Path) -> None:
-    """Refuse a file of which a line would be passed over in silence: it may hold a cap."""
-    from dotenv.parser import parse_stream  # noqa: PLC0415  # where used
-
-    if not path.is_file():
-        return
-    try:
-        with path.open(encoding="utf-8") as file:
-            broken = [entry.original.line for entry in parse_stream(file) if entry.error]
-    except UnicodeDecodeError as error:
-        raise _unusable_env_file("it is not UTF-8") from error
-    except OSError as error:
-        raise _unusable_env_file((error.strerror or "it cannot be read").lower()) from error
-    if broken:
-        raise _unusable_env_file(f"line {broken[0]} is not of the form NAME=value")
-
-
-def _unusable_env_file(reason: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The file .env of this directory cannot be used: {reason}.",
-        code="env_file_invalid",
-        next_action="Correct it as .env.example shows, or move it away.",
-    )

@@ -21,6 +21,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"scenes"}),
     frozenset({"telemetry"}),
     frozenset({"settings", "egress", "findings", "processes"}),
+    frozenset({"env_file"}),
     frozenset({"errors"}),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
