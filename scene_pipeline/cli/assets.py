@@ -22,10 +22,7 @@ from scene_pipeline.database.imports import ImportRequest
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.library.adding import AssetDetails
-from scene_pipeline.pipeline.library.import_events import (
-    UNFINISHED_IMPORTS,
-    ImportOutcome,
-)
+from scene_pipeline.pipeline.library.import_events import UNFINISHED_IMPORTS, ImportOutcome
 from scene_pipeline.pipeline.library.removing import require_asset
 from scene_pipeline.scenes.identity import AssetKind
 from scene_pipeline.settings import Settings, load_settings

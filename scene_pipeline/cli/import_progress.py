@@ -10,11 +10,7 @@ from scene_pipeline.cli.live_lines import Line
 from scene_pipeline.cli.remaining import RemainingItems
 from scene_pipeline.cli.terminal import Terminal, plain
 from scene_pipeline.cli.wording import marks, size_words
-from scene_pipeline.pipeline.library.import_events import (
-    ImportEvent,
-    ImportOutcome,
-    ImportProgress,
-)
+from scene_pipeline.pipeline.library.import_events import ImportEvent, ImportOutcome, ImportProgress
 
 _STYLES = {"new": "green", "duplicate": "dim", "busy": "yellow", "waiting": "red", "failed": "red"}
 _MARKS = {"new": "generated", "duplicate": "kept", "busy": "working", "waiting": "waiting"}

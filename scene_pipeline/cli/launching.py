@@ -17,11 +17,7 @@ from scene_pipeline.cli.progress import RunProgress
 from scene_pipeline.cli.run_header import run_cap_usd
 from scene_pipeline.cli.session import in_database
 from scene_pipeline.cli.terminal import Terminal
-from scene_pipeline.errors import (
-    AGAIN,
-    ScenePipelineError,
-    named,
-)
+from scene_pipeline.errors import AGAIN, ScenePipelineError, named
 from scene_pipeline.pipeline.orders import Failure, SceneOutcome, SceneRef
 from scene_pipeline.pipeline.planning.preview import RunIntent, RunPreview
 from scene_pipeline.pipeline.planning.survey import SurveyedScene
@@ -145,10 +141,7 @@ def _has_partition(scene: SceneRef) -> bool:
 
 
 async def _sheet_is_stale(conn: "Connection", preview: RunPreview) -> bool:
-    from scene_pipeline.database.storyboards import (  # noqa: PLC0415  # where used
-        fingerprint_of,
-        latest_storyboard,
-    )
+    from scene_pipeline.database.storyboards import fingerprint_of, latest_storyboard  # noqa: PLC0415  # where used
 
     latest = await latest_storyboard(conn, preview.survey.project_id)
     if latest is None:

@@ -9,11 +9,7 @@ from typing import Any
 from scene_pipeline.cli.terminal import plain
 from scene_pipeline.database.waiting import OpenLaunch, WaitingRequest
 from scene_pipeline.pipeline.planning.outlook import SceneOutlook
-from scene_pipeline.pipeline.planning.scene_words import (
-    edited_in_words,
-    fallback_in_words,
-    reason,
-)
+from scene_pipeline.pipeline.planning.scene_words import edited_in_words, fallback_in_words, reason
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets
 from scene_pipeline.settings import Settings
 

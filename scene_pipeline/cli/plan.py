@@ -20,12 +20,7 @@ from scene_pipeline.cli.estimates import (
     show_cost,
     unknown_prices,
 )
-from scene_pipeline.cli.outlook_words import (
-    clock,
-    outlook_json,
-    refresh_in_words,
-    waiting_in_words,
-)
+from scene_pipeline.cli.outlook_words import clock, outlook_json, refresh_in_words, waiting_in_words
 from scene_pipeline.cli.run_header import setting_json, show_header
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import SceneTable

@@ -83,9 +83,7 @@ def show_report(
 
 
 def _reading(project_key: str) -> "Callable[[Connection], Awaitable[ProjectReport]]":
-    from scene_pipeline.pipeline.reporting.project_report import (  # noqa: PLC0415  # pandas
-        read_project_report,
-    )
+    from scene_pipeline.pipeline.reporting.project_report import read_project_report  # noqa: PLC0415  # pandas
 
     async def read(conn: "Connection") -> "ProjectReport":
         return await read_project_report(conn, project_key)

@@ -10,11 +10,7 @@ from typing import Any
 
 from scene_pipeline.cli.next_steps import next_steps
 from scene_pipeline.cli.outputs import MADE, RunFiles
-from scene_pipeline.cli.run_header import (
-    provider_names,
-    setting_json,
-    storage_in_words,
-)
+from scene_pipeline.cli.run_header import provider_names, setting_json, storage_in_words
 from scene_pipeline.cli.tables import SceneTable, show_fields
 from scene_pipeline.cli.terminal import Terminal, as_typed_here, plain, problem_json, shown_path
 from scene_pipeline.cli.wording import duration, frame_size, marks, style_of

@@ -20,11 +20,7 @@ from typing import TYPE_CHECKING
 from scene_pipeline.api.app import has_work, instance_id
 from scene_pipeline.api.server import bind_address, listen, running_instance
 from scene_pipeline.cli.children import Child, stop_all
-from scene_pipeline.cli.dagster_home import (
-    WORKSPACE_FILE,
-    prepare_dagster_home,
-    shipped_file,
-)
+from scene_pipeline.cli.dagster_home import WORKSPACE_FILE, prepare_dagster_home, shipped_file
 from scene_pipeline.cli.readiness import (
     HOST,
     check_dagster_port,

@@ -16,12 +16,7 @@ from scene_pipeline.cli.event_words import bounded, event_line, event_style, fai
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.terminal import Terminal
 from scene_pipeline.cli.wording import plural
-from scene_pipeline.database.event_feed import (
-    EventFeed,
-    FeedEvent,
-    UnderWay,
-    under_way,
-)
+from scene_pipeline.database.event_feed import EventFeed, FeedEvent, UnderWay, under_way
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.database.rows import MAX_BIGINT
 from scene_pipeline.errors import DatabaseError, UsageError

@@ -8,10 +8,7 @@ from uuid import UUID
 
 from scene_pipeline.database.projects import project_key
 from scene_pipeline.database.rows import GENERATION_COLUMNS, OPEN, Connection, Generation
-from scene_pipeline.errors import (
-    LedgerError,
-    named,
-)
+from scene_pipeline.errors import LedgerError, named
 
 
 async def get_generation(conn: Connection, generation_id: UUID) -> Generation:

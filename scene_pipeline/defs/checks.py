@@ -107,10 +107,7 @@ def standing_results(
     the first one only, and refuses the next.
     """
     from scene_pipeline.database.projects import get_project  # noqa: PLC0415  # psycopg
-    from scene_pipeline.pipeline.checking.standing import (  # noqa: PLC0415
-        changed_standing,
-        keep_standing,
-    )
+    from scene_pipeline.pipeline.checking.standing import changed_standing, keep_standing  # noqa: PLC0415
 
     async def find(conn: "Connection") -> "tuple[UUID, _Verdicts]":
         project = await get_project(conn, project_key)

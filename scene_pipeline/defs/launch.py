@@ -30,12 +30,7 @@ from scene_pipeline.defs.partitions import (
 )
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.errors import ScenePipelineError
-from scene_pipeline.pipeline.orders import (
-    Mode,
-    SceneOutcome,
-    SceneRef,
-    StreamEvent,
-)
+from scene_pipeline.pipeline.orders import Mode, SceneOutcome, SceneRef, StreamEvent
 from scene_pipeline.scenes.identity import partition_key, project_partition_key
 from scene_pipeline.scenes.requests import RequestOverrides
 

@@ -37,11 +37,7 @@ from scene_pipeline.pipeline.due.launches import (
     commit_launches,
     judge,
 )
-from scene_pipeline.scenes.identity import (
-    partition_key,
-    project_key_problem,
-    project_partition_key,
-)
+from scene_pipeline.scenes.identity import partition_key, project_key_problem, project_partition_key
 from scene_pipeline.settings import Settings
 
 OPEN_LAUNCHES_PER_TICK = 200

@@ -15,12 +15,7 @@ from typing import Final
 
 import dagster as dg
 
-from scene_pipeline.scenes.prompt_diff import (
-    ELLIPSIS,
-    Stretch,
-    compare_prompts,
-    shortened,
-)
+from scene_pipeline.scenes.prompt_diff import ELLIPSIS, Stretch, compare_prompts, shortened
 
 MAX_PROMPT_BYTES: Final = 12 * 1024
 """What one prompt takes of an event at most, as it is written to the event log. A prompt of 5,000

@@ -55,9 +55,7 @@ def project_report(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.MaterializeResult[None]:
     """Add up one project."""
-    from scene_pipeline.pipeline.reporting.project_report import (  # noqa: PLC0415  # heavy
-        make_project_report,
-    )
+    from scene_pipeline.pipeline.reporting.project_report import make_project_report  # noqa: PLC0415  # heavy
 
     project_key = parse_project_partition_key(context.partition_key)
     run_id = context.run.run_id
@@ -91,9 +89,7 @@ def portfolio_report(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.MaterializeResult[None]:
     """Add up all projects."""
-    from scene_pipeline.pipeline.reporting.portfolio_report import (  # noqa: PLC0415  # heavy
-        make_portfolio_report,
-    )
+    from scene_pipeline.pipeline.reporting.portfolio_report import make_portfolio_report  # noqa: PLC0415  # heavy
 
     run_id = context.run.run_id
     with at_work(context.op_execution_context):

@@ -147,9 +147,7 @@ class PipelineRuntime:
 
     def stale_storyboards(self, limit: int) -> Sequence[tuple[str, str]]:
         """Projects whose frames changed since their last sheet, with a fingerprint of them."""
-        from scene_pipeline.database.storyboards import (  # noqa: PLC0415
-            projects_with_stale_storyboards,
-        )
+        from scene_pipeline.database.storyboards import projects_with_stale_storyboards  # noqa: PLC0415
 
         return projects_with_stale_storyboards(self.database_url, limit)
 
@@ -174,10 +172,7 @@ class PipelineRuntime:
         """A client of what dagster-aws's resource makes of the settings."""
         from dagster_aws.s3 import S3Resource  # noqa: PLC0415  # 0.5 s of CPU
 
-        from scene_pipeline.storage.s3_client import (  # noqa: PLC0415
-            S3Connection,
-            build_s3_client,
-        )
+        from scene_pipeline.storage.s3_client import S3Connection, build_s3_client  # noqa: PLC0415
 
         resource = S3Resource(
             endpoint_url=self.settings.s3_endpoint_url,

@@ -14,12 +14,7 @@ from scene_pipeline.defs.active_runs import has_active_run
 from scene_pipeline.defs.reports import portfolio_job
 from scene_pipeline.defs.sweeping import upload_sweep_job
 from scene_pipeline.defs.truth_sweep import switched_off, truth_sweep_job
-from scene_pipeline.defs.upkeep import (
-    archive_job,
-    collection_job,
-    price_refresh_job,
-    reconcile_job,
-)
+from scene_pipeline.defs.upkeep import archive_job, collection_job, price_refresh_job, reconcile_job
 from scene_pipeline.settings import load_settings
 
 _TIMEZONE = "UTC"

@@ -51,10 +51,7 @@ def ask_current_urls(
     pipeline: dg.ResourceParam[PipelineRuntime],
 ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
     """Ask what was not asked for longest, and show what is news at its scenes."""
-    from scene_pipeline.pipeline.upkeep.truth_sweep import (  # noqa: PLC0415  # heavy
-        SweepReport,
-        sweep_truth,
-    )
+    from scene_pipeline.pipeline.upkeep.truth_sweep import SweepReport, sweep_truth  # noqa: PLC0415  # heavy
 
     limit = config.requests or pipeline.settings.truth_sweep_requests
     report, run_id = SweepReport(), context.run.run_id

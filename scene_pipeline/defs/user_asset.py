@@ -103,10 +103,7 @@ def _carry_out(
 ) -> "list[ImportOutcome]":
     from scene_pipeline.database.imports import open_imports  # noqa: PLC0415  # psycopg
     from scene_pipeline.database.projects import get_project  # noqa: PLC0415
-    from scene_pipeline.pipeline.library.imports import (  # noqa: PLC0415  # heavy
-        MAX_IMPORTS_PER_RUN,
-        import_all,
-    )
+    from scene_pipeline.pipeline.library.imports import MAX_IMPORTS_PER_RUN, import_all  # noqa: PLC0415  # heavy
 
     async def work(services: "Services") -> "list[ImportOutcome]":
         async with services.pool.connection() as conn:
@@ -168,9 +165,7 @@ def _error_words(outcome: "ImportOutcome") -> str:
 
 def _failure(outcomes: "Sequence[ImportOutcome]") -> dg.Failure | None:
     """What the op raises at its end: every import that failed, with code and next action."""
-    from scene_pipeline.pipeline.library.import_events import (  # noqa: PLC0415  # psycopg
-        UNFINISHED_IMPORTS,
-    )
+    from scene_pipeline.pipeline.library.import_events import UNFINISHED_IMPORTS  # noqa: PLC0415  # psycopg
 
     failed = [one for one in outcomes if one.status in UNFINISHED_IMPORTS]
     if not failed:

@@ -20,10 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from scene_pipeline.errors import (
-    AGAIN,
-    ProviderError,
-)
+from scene_pipeline.errors import AGAIN, ProviderError
 from scene_pipeline.providers.fal_transport import KeyedTransport, client_over
 from scene_pipeline.providers.wire import timeouts
 

@@ -16,12 +16,7 @@ import re
 from http import HTTPStatus
 from typing import Any
 
-from scene_pipeline.errors import (
-    AGAIN,
-    ANOTHER,
-    AmbiguousSubmitError,
-    ProviderError,
-)
+from scene_pipeline.errors import AGAIN, ANOTHER, AmbiguousSubmitError, ProviderError
 from scene_pipeline.providers.answers import Answer, clean_text, retry_after_seconds
 
 _CONTENT_CHECK = re.compile(r"nsfw|content policy|moderation|unsafe content", re.IGNORECASE)

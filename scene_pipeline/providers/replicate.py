@@ -48,10 +48,7 @@ from scene_pipeline.providers.replicate_predictions import (
     read_seed,
     read_submission,
 )
-from scene_pipeline.providers.replicate_questions import (
-    MAX_PREDICTION_BYTES,
-    ReplicateQuestions,
-)
+from scene_pipeline.providers.replicate_questions import MAX_PREDICTION_BYTES, ReplicateQuestions
 from scene_pipeline.providers.replicate_requests import prediction_request
 from scene_pipeline.providers.request_checks import gives_urls_only
 from scene_pipeline.settings import Settings

@@ -14,12 +14,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from scene_pipeline.errors import (
-    AGAIN,
-    ANOTHER,
-    AmbiguousSubmitError,
-    ProviderError,
-)
+from scene_pipeline.errors import AGAIN, ANOTHER, AmbiguousSubmitError, ProviderError
 from scene_pipeline.providers.answers import (
     MAX_RETRY_AFTER_SECONDS,
     Answer,

@@ -9,10 +9,7 @@ from collections.abc import Iterator
 
 from scene_pipeline.errors import StorageError
 from scene_pipeline.findings import Finding
-from scene_pipeline.scenes.identity import (
-    DOCTOR_PREFIX,
-    READABLE_PREFIXES,
-)
+from scene_pipeline.scenes.identity import DOCTOR_PREFIX, READABLE_PREFIXES
 from scene_pipeline.storage.anonymous import AnonymousReader
 from scene_pipeline.storage.gcs import GcsStore
 from scene_pipeline.storage.s3 import S3Store

@@ -18,11 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from scene_pipeline.errors import StorageError
 from scene_pipeline.storage.addresses import BucketAddresses
-from scene_pipeline.storage.base import (
-    IMMUTABLE_CACHE_CONTROL,
-    PermanentMode,
-    StoredObject,
-)
+from scene_pipeline.storage.base import IMMUTABLE_CACHE_CONTROL, PermanentMode, StoredObject
 from scene_pipeline.storage.buckets import BucketStore, slashed
 from scene_pipeline.storage.create_once import CreateOnly, create_once
 from scene_pipeline.storage.gcs_client import TIMEOUT, GcsAccess

@@ -62,10 +62,7 @@ def explained(bucket: str, key: str) -> Iterator[None]:
     """
     from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415
     from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415
-    from google.cloud.storage.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415  # no types; where used
-        DataCorruption,
-        InvalidResponse,
-    )
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]  # noqa: PLC0415  # no types; where used
     from requests.exceptions import RequestException  # noqa: PLC0415
     from urllib3.exceptions import HTTPError  # noqa: PLC0415
 

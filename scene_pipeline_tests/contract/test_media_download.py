@@ -15,13 +15,7 @@ import pytest
 from scene_pipeline.errors import FetchError
 from scene_pipeline.media.bodies import write_whole
 from scene_pipeline.media.fetch import FetchLimits, Probe, SafeFetcher
-from scene_pipeline_tests.standins.hostile_http import (
-    HostileServer,
-    Line,
-    Script,
-    answer,
-    redirect,
-)
+from scene_pipeline_tests.standins.hostile_http import HostileServer, Line, Script, answer, redirect
 
 FILM = bytes(range(256)) * 400
 GOOD = answer(FILM, Content_Type="video/mp4; codecs=avc1")

@@ -8,12 +8,7 @@ import psycopg
 import pytest
 
 from scene_pipeline.definitions import build_definitions
-from scene_pipeline.defs.catalogue import (
-    COLUMN_SCHEMA_KEY,
-    SPENDS_TAG,
-    asset_owners,
-    table_schema,
-)
+from scene_pipeline.defs.catalogue import COLUMN_SCHEMA_KEY, SPENDS_TAG, asset_owners, table_schema
 from scene_pipeline.defs.columns import (
     GENERATED_FRAME_COLUMNS,
     SCENE_IMAGE_COLUMNS,

@@ -12,11 +12,7 @@ import pytest
 
 from scene_pipeline.defs.dead_runs import end_dead_runs
 from scene_pipeline.defs.launch import launch_frames, launch_storyboard
-from scene_pipeline.defs.partitions import (
-    SCENES_NAME,
-    contiguous_ranges,
-    register_partitions,
-)
+from scene_pipeline.defs.partitions import SCENES_NAME, contiguous_ranges, register_partitions
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.drill.standin.server import FalStandIn
 from scene_pipeline.errors import ConfigurationError, NotFoundError

@@ -179,7 +179,7 @@ def test_a_silent_host_holds_few_places_and_answers_for_all_its_addresses(studio
 
         def _ask(self, url: str, sha256: str, size_bytes: int) -> Answer:
             self.asked += 1
-            time.sleep(0.05)
+            time.sleep(0.05)  # what a silent host takes: the other questions pile up meanwhile
             return self._without_answer(url, f"{sha256} {size_bytes}")
 
     async def ask(services: Services) -> int:

@@ -6,11 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from scene_pipeline.database.drift_library import (
-    miscounted_objects,
-    next_page,
-    recount_object,
-)
+from scene_pipeline.database.drift_library import miscounted_objects, next_page, recount_object
 from scene_pipeline.database.objects import add_reference
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.pipeline.reporting.storyboard import make_storyboard

@@ -40,7 +40,7 @@ def test_two_interruptions_at_once_are_one(interrupting: list[signal.Signals]) -
     waiting = threading.get_ident()
 
     def send() -> None:
-        time.sleep(0.05)
+        time.sleep(0.05)  # nothing tells that the main thread has begun to wait
         for number in interrupting:
             signal.pthread_kill(waiting, number)
 

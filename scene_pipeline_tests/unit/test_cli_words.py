@@ -11,12 +11,7 @@ import pytest
 from scene_pipeline.cli.commands.arguments import parse_usd
 from scene_pipeline.cli.files import is_file_argument, write_atomically
 from scene_pipeline.cli.run_header import _TO_DO
-from scene_pipeline.cli.terminal import (
-    MAX_PROBLEMS_SHOWN,
-    as_typed_here,
-    plain,
-    problem_lines,
-)
+from scene_pipeline.cli.terminal import MAX_PROBLEMS_SHOWN, as_typed_here, plain, problem_lines
 from scene_pipeline.cli.wording import asked_by, duration
 from scene_pipeline.errors import ConfigurationError, Problem, UsageError
 from scene_pipeline.pipeline.facts import dollars

@@ -16,14 +16,7 @@ import typer
 
 from scene_pipeline import errors
 from scene_pipeline.cli.app import app
-from scene_pipeline.errors import (
-    AGAIN,
-    ANOTHER,
-    DocumentError,
-    ScenePipelineError,
-    named,
-    quoted,
-)
+from scene_pipeline.errors import AGAIN, ANOTHER, DocumentError, ScenePipelineError, named, quoted
 from scene_pipeline_tests.error_codes import BUILT, CODE, FAMILIES, PACKAGE, collect, drift_kinds
 
 ROOT = PACKAGE.parent

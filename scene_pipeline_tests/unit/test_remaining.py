@@ -2,12 +2,7 @@
 
 import pytest
 
-from scene_pipeline.cli.remaining import (
-    LEAST_EVIDENCE,
-    RemainingAmount,
-    RemainingItems,
-    left_words,
-)
+from scene_pipeline.cli.remaining import LEAST_EVIDENCE, RemainingAmount, RemainingItems, left_words
 
 
 def worked(total: int, *, ended: int, at_once: int, seconds: float) -> tuple[RemainingItems, float]:

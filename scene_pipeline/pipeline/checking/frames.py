@@ -33,12 +33,7 @@ from scene_pipeline.pipeline.checking.verdicts import (
     picture_verdicts,
     standing_verdicts,
 )
-from scene_pipeline.pipeline.checks import (
-    CHECKS,
-    CheckedAsset,
-    CheckName,
-    CheckVerdict,
-)
+from scene_pipeline.pipeline.checks import CHECKS, CheckedAsset, CheckName, CheckVerdict
 from scene_pipeline.pipeline.orders import SceneChecked, SceneRef
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.together import Together

@@ -20,12 +20,7 @@ from urllib.parse import urlsplit
 from scene_pipeline.database.continuity import picture_address
 from scene_pipeline.database.references import expire_picture
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import (
-    AGAIN,
-    BlockedError,
-    FetchError,
-    StorageError,
-)
+from scene_pipeline.errors import AGAIN, BlockedError, FetchError, StorageError
 from scene_pipeline.media.addresses import is_public_address
 from scene_pipeline.pipeline.retrying import with_retries
 from scene_pipeline.pipeline.services import Services

@@ -10,12 +10,7 @@ from typing import Any, Final
 
 from scene_pipeline.database.projects import project_key
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import (
-    ANOTHER,
-    FetchError,
-    ImageError,
-    ProviderError,
-)
+from scene_pipeline.errors import ANOTHER, FetchError, ImageError, ProviderError
 from scene_pipeline.media.images import InspectedImage
 from scene_pipeline.media.metadata import CURRENT_EDITION
 from scene_pipeline.media.xmp_packet import Edition

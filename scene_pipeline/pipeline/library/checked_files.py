@@ -20,12 +20,7 @@ from scene_pipeline.pipeline.library.deriving import derive_all
 from scene_pipeline.pipeline.library.naming import plain_words
 from scene_pipeline.pipeline.library.storing import Payload, store_payload, write_payload
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.scenes.identity import (
-    KEY_DIGITS,
-    MEDIA_OF_KIND,
-    AssetKind,
-    asset_storage_key,
-)
+from scene_pipeline.scenes.identity import KEY_DIGITS, MEDIA_OF_KIND, AssetKind, asset_storage_key
 
 ATTEMPTS = 5
 """How often a row is begun anew where others delete or collect the same bytes meanwhile."""

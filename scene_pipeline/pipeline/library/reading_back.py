@@ -15,11 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from scene_pipeline.database.frame_files import (
-    FrameOfFile,
-    frame_of_generation,
-    frame_with_bytes,
-)
+from scene_pipeline.database.frame_files import FrameOfFile, frame_of_generation, frame_with_bytes
 from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import ConfigurationError, FileRefusedError, StorageError
 from scene_pipeline.media.images import ReadPicture

@@ -17,12 +17,7 @@ from scene_pipeline.database import generations, rungs
 from scene_pipeline.database.publishing import Publication, PublicationResult
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.database.versions import version_of_generation
-from scene_pipeline.errors import (
-    AGAIN,
-    LedgerError,
-    SceneError,
-    named,
-)
+from scene_pipeline.errors import AGAIN, LedgerError, SceneError, named
 from scene_pipeline.pipeline.facts import frame_facts, generation_facts, usd
 from scene_pipeline.pipeline.frame_history import generation_history
 from scene_pipeline.pipeline.keeping.external import external_note

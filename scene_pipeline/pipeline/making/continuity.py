@@ -21,11 +21,7 @@ from scene_pipeline.database import continuity
 from scene_pipeline.database.continuity import CONTINUITY_BROKEN, Predecessor
 from scene_pipeline.database.locks import is_worked_on
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import (
-    AGAIN,
-    BlockedError,
-    quoted,
-)
+from scene_pipeline.errors import AGAIN, BlockedError, quoted
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.references import SettledPicture, request_hash_of
 from scene_pipeline.pipeline.making.named_references import look_at_named
@@ -33,10 +29,7 @@ from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.orders import SceneRef
 from scene_pipeline.pipeline.planning.chains import named_references
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
-from scene_pipeline.pipeline.references.checking import (
-    required,
-    settled_pictures,
-)
+from scene_pipeline.pipeline.references.checking import required, settled_pictures
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageProvider, ReferenceLimits
 

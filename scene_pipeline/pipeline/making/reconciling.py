@@ -15,10 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from scene_pipeline.database import ambiguity, generations, ledger
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import (
-    AGAIN,
-    AmbiguousSubmitError,
-)
+from scene_pipeline.errors import AGAIN, AmbiguousSubmitError
 from scene_pipeline.pipeline.keeping.provider_request import image_request
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice, database_age_seconds
 from scene_pipeline.pipeline.orders import SceneRef

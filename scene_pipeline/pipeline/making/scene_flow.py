@@ -8,30 +8,15 @@ import psycopg
 
 from scene_pipeline.database import generations
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import (
-    AmbiguousSubmitError,
-    BlockedError,
-    SceneError,
-    ScenePipelineError,
-)
+from scene_pipeline.errors import AmbiguousSubmitError, BlockedError, SceneError, ScenePipelineError
 from scene_pipeline.pipeline.checks import CHECKS
-from scene_pipeline.pipeline.facts import (
-    database_failure,
-    failure_of,
-    no_frame_failure,
-    usd,
-)
+from scene_pipeline.pipeline.facts import database_failure, failure_of, no_frame_failure, usd
 from scene_pipeline.pipeline.making.attempt import attempt, failed_before, spent
 from scene_pipeline.pipeline.making.kept_frame import keep
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.making.submitting import SCENE_CHANGED
-from scene_pipeline.pipeline.orders import (
-    SceneChecked,
-    SceneOutcome,
-    SceneStatus,
-    StageDone,
-)
+from scene_pipeline.pipeline.orders import SceneChecked, SceneOutcome, SceneStatus, StageDone
 from scene_pipeline.pipeline.planning import chains, ladder
 from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED
 from scene_pipeline.pipeline.planning.scene_work import SceneWork

@@ -13,10 +13,7 @@ import time
 from types import TracebackType
 
 from scene_pipeline.database.locks import NamedLock
-from scene_pipeline.errors import (
-    AGAIN,
-    BlockedError,
-)
+from scene_pipeline.errors import AGAIN, BlockedError
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 
 PAUSE_SECONDS = 0.5

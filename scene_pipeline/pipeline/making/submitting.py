@@ -11,13 +11,7 @@ from typing import Final
 
 from scene_pipeline.database import ambiguity, generations, intentions, ledger, results
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import (
-    AGAIN,
-    BlockedError,
-    BudgetError,
-    LedgerError,
-    SceneError,
-)
+from scene_pipeline.errors import AGAIN, BlockedError, BudgetError, LedgerError, SceneError
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.provider_request import complete_request

@@ -9,10 +9,7 @@ from dataclasses import replace
 from scene_pipeline.database import generations, intentions, ledger, promotion, requests
 from scene_pipeline.database.rows import Connection, Generation, VersionRow
 from scene_pipeline.database.versions import current_version, version_of_generation
-from scene_pipeline.errors import (
-    ANOTHER,
-    LedgerError,
-)
+from scene_pipeline.errors import ANOTHER, LedgerError
 from scene_pipeline.pipeline.facts import frame_facts
 from scene_pipeline.pipeline.orders import Failure, FrameOrder
 from scene_pipeline.pipeline.planning.chains import begin_again, cost_nothing, last_rung

@@ -17,12 +17,7 @@ from scene_pipeline.database.projects import (
     unknown_scene,
 )
 from scene_pipeline.database.reuse import ReusableVersion
-from scene_pipeline.database.rows import (
-    Connection,
-    ProjectRow,
-    SceneState,
-    VersionRow,
-)
+from scene_pipeline.database.rows import Connection, ProjectRow, SceneState, VersionRow
 from scene_pipeline.database.versions import current_versions, urls_among
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.facts import failure_of

@@ -9,10 +9,7 @@ from typing import Final
 
 from scene_pipeline.database import references
 from scene_pipeline.database.rows import Connection, Generation
-from scene_pipeline.errors import (
-    AGAIN,
-    BlockedError,
-)
+from scene_pipeline.errors import AGAIN, BlockedError
 from scene_pipeline.media.reduction import MAX_SIDE_PIXELS
 from scene_pipeline.pipeline.keeping.references import REDUCED_CONTENT_TYPE, SettledPicture
 from scene_pipeline.pipeline.projects.pictures import NAME_ANOTHER

@@ -5,14 +5,7 @@ import asyncio
 from scene_pipeline.database import drift
 from scene_pipeline.database.drift import VersionPlace
 from scene_pipeline.database.generations import get_generation
-from scene_pipeline.errors import (
-    ANOTHER,
-    FetchError,
-    ImageError,
-    SceneError,
-    StorageError,
-    named,
-)
+from scene_pipeline.errors import ANOTHER, FetchError, ImageError, SceneError, StorageError, named
 from scene_pipeline.pipeline.facts import failure_of
 from scene_pipeline.pipeline.keeping.retrieve import find_again, picture_of
 from scene_pipeline.pipeline.keeping.uploads import upload

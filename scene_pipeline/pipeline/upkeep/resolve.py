@@ -12,13 +12,7 @@ from scene_pipeline.database.ambiguity import Verdict
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.projects import get_project, scene_states, unknown_scene
 from scene_pipeline.database.rows import Connection, Generation
-from scene_pipeline.errors import (
-    ANOTHER,
-    LedgerError,
-    ProviderError,
-    UsageError,
-    quoted,
-)
+from scene_pipeline.errors import ANOTHER, LedgerError, ProviderError, UsageError, quoted
 
 
 @dataclass(frozen=True, slots=True)

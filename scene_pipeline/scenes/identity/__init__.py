@@ -31,14 +31,8 @@ from scene_pipeline.scenes.identity.partitions import (
     project_partition_key,
     scene_id_problem,
 )
-from scene_pipeline.scenes.identity.seeds import (
-    derive_seed,
-    fixed_seed,
-    next_seed,
-)
-from scene_pipeline.scenes.identity.slugs import (
-    slug,
-)
+from scene_pipeline.scenes.identity.seeds import derive_seed, fixed_seed, next_seed
+from scene_pipeline.scenes.identity.slugs import slug
 from scene_pipeline.scenes.identity.storage_keys import (
     ASSETS_PREFIX,
     DOCTOR_PREFIX,
