@@ -297,6 +297,8 @@ class SceneModel:
             suffix = order.suffix or (request.suffix if request else "")
         row = self._row(token, suffix) or self._new(token, suffix)
         planned = row if row.state == "planned" else self._again(order, row)
+        if not isinstance(planned, Row) and request and token != f"request:{request.id}":
+            return self._generate(order)  # that was no answer to a wish that came after it
         if isinstance(planned, Row) and request is not None:
             request.state, request.row = "claimed", planned
         return planned

@@ -121,7 +121,7 @@ class EventFeed:
         if self.held_up_by:
             return []
         events = await _events(conn, self.after, self._until, self.project_id, limit)
-        if len(events) < limit:
+        if len(events) < limit or events[-1].id == self._until:
             self.after, self._until = self._until, None
         else:
             self.after = events[-1].id

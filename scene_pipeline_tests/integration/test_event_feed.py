@@ -211,6 +211,21 @@ def test_generations_that_are_not_finished_are_under_way(studio: Studio) -> None
     with_three(studio.database_url, work)
 
 
+def test_a_page_that_ends_with_the_newest_does_not_hide_what_came_since(database_url: str) -> None:
+    async def work(reader: Connection, first: Connection, _second: Connection) -> None:
+        feed = EventFeed(0)
+        for number in range(2):
+            await write(first, str(number))
+        await first.commit()
+        assert await names(feed, reader, limit=2) == ["0", "1"]
+        await write(first, "2")
+        await first.commit()
+
+        assert await names(feed, reader, limit=2) == ["2"]
+
+    with_three(database_url, work)
+
+
 def test_eight_writers_at_once_are_told_completely_and_in_order(database_url: str) -> None:
     each, writers = 40, 8
 

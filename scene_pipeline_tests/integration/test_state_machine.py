@@ -526,6 +526,27 @@ def walk(stage: Stage, **options: Any) -> None:
     )
 
 
+def test_a_wish_is_not_answered_by_what_an_older_order_had_made(
+    database_url: str, tmp_path: Path
+) -> None:
+    """What a long walk found: an unsent row of a backfill led to the backfill's old picture."""
+    backfill, [_, scene_id, *_] = Order(regenerate=True, token="backfill-2"), SCENES
+    with open_stage(database_url, tmp_path / "home") as stage:
+        stage.provider.reference_limit = 1
+        film = type("FilmWalk", (FilmWalk,), {"stage": stage})()
+        film.bring()
+        film.run(backfill, "none")
+        film.write(scene_id, PROMPTS[0])
+        film.run(backfill, "too_busy")
+        film.delete(scene_id)
+        film.ask(scene_id, "")
+        film.write(scene_id, PROMPTS[1])
+
+        film.run_plainly()
+
+        assert [request.state for request in film.model[scene_id].requests] == ["done"]
+
+
 def test_a_short_walk_through_everything_that_can_happen(database_url: str, tmp_path: Path) -> None:
     with open_stage(database_url, tmp_path / "home") as stage:
         stage.provider.reference_limit = 1

@@ -187,12 +187,16 @@ async def _generate(
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
     if token is None and order.mode == "ensure" and request is None and scene.state.request_id:
         return await as_it_is(conn, work)  # it was answered since the scene was looked at
+    own_token = None if request is None else f"request:{request.id}"
     if token is None:
-        token = f"request:{request.id}" if request is not None else order.token
+        token = order.token if own_token is None else own_token
     new = new_generation(order, scene, scene.request, token)
     planned = await intentions.plan_generation(conn, new)
     resolved = planned or await _go_on(conn, order, scene, work, new.idempotency_key)
     if isinstance(resolved, SceneWork):
+        if request is not None and token != own_token:
+            # What another order had made is no answer to a wish that came after it.
+            return await _generate(conn, order, scene, work)
         if request is not None:
             is_failed = resolved.action == "failed"
             await requests.answer_without_payment(conn, request.id, is_failed=is_failed)
