@@ -43,7 +43,7 @@ def test_a_run_opens_a_launch_and_closes_it(cli: CommandLine) -> None:
 
 
 def test_a_dry_run_leaves_no_launch(cli: CommandLine) -> None:
-    path = cli.write("film.json", film(["Dawn"], key="dry"))
+    path = cli.write("film.json", film(["Dawn"], key="foreseen"))
     before = ask(cli.home, "SELECT count(*) AS n FROM launches")
 
     cli("run", path, "--dry-run")
@@ -53,7 +53,7 @@ def test_a_dry_run_leaves_no_launch(cli: CommandLine) -> None:
 
 def test_what_ctrl_c_stopped_is_not_gone_on_with_by_itself(cli: CommandLine) -> None:
     scenes = [f"Scene number {number}" for number in range(1, 13)]
-    data = film(scenes, key="stopped", generation={"image_size": "1024x1024"})
+    data = film(scenes, key="cancelled", generation={"image_size": "1024x1024"})
     process = cli.start("run", cli.write("film.json", data), **ONE_AT_A_TIME)
     with process:
         assert process.stdout is not None
@@ -65,6 +65,6 @@ def test_what_ctrl_c_stopped_is_not_gone_on_with_by_itself(cli: CommandLine) -> 
         cli.home,
         "SELECT l.outcome, (SELECT count(*) FROM scenes s WHERE s.project_id = p.id"
         "   AND s.wanted_at IS NOT NULL) AS wanted"
-        " FROM launches l JOIN projects p ON p.id = l.project_id WHERE p.key = 'stopped'",
+        " FROM launches l JOIN projects p ON p.id = l.project_id WHERE p.key = 'cancelled'",
     )
     assert rows == [{"outcome": "CANCELED", "wanted": 0}]

@@ -119,12 +119,13 @@ def test_a_dry_run_asks_about_pictures_as_plan_does(cli: CommandLine, database_u
             "SCENE_PIPELINE_REFERENCE_CHECK_SECONDS": "0",
         }
         picture = site.put("/hero.png", scene_file("PNG"))
-        file = cli.write("dry.json", film(["The hero"], key="dry", references=[picture]))
+        file = cli.write("dry.json", film(["The hero"], key="looked-at", references=[picture]))
         assert cli("import", file).code == 0
-        before = cli("run", "dry", "--dry-run", "--json")
+        before = cli("run", "looked-at", "--dry-run", "--json")
         site.files.clear()
-        dry, words = cli("run", "dry", "--dry-run", "--json"), cli("run", "dry", "--dry-run")
-        plan = cli("plan", "dry", "--json")
+        dry = cli("run", "looked-at", "--dry-run", "--json")
+        words = cli("run", "looked-at", "--dry-run")
+        plan = cli("plan", "looked-at", "--json")
 
     assert (before.code, before.scenes["scene_1"]["action"]) == (0, "generate")
     assert (dry.code, words.code) == (1, 1)

@@ -33,16 +33,16 @@ def test_nothing_to_heal_and_nothing_to_reconcile(shop: CommandLine) -> None:
 
 
 def test_drift_is_shown_first_and_repaired_when_asked(shop: CommandLine, tmp_path: Path) -> None:
-    shop.run(shop.write("lost.json", film(PROMPTS, key="lost")))
+    shop.run(shop.write("lost.json", film(PROMPTS, key="drifted")))
     shutil.rmtree(tmp_path / "store" / "projects")
 
-    shown = shop("reconcile", "lost")
-    repaired = shop("reconcile", "lost", "--apply", "--json")
-    again = shop("reconcile", "lost")
+    shown = shop("reconcile", "drifted")
+    repaired = shop("reconcile", "drifted", "--apply", "--json")
+    again = shop("reconcile", "drifted")
 
     assert (shown.code, repaired.code, again.code) == (1, 0, 0)
     assert "[object_gone]" in shown.out
-    assert "reconcile lost --apply" in shown.out
+    assert "reconcile drifted --apply" in shown.out
     assert {drift["status"] for drift in repaired.document["drifts"]} == {"repaired"}
     assert "no drift" in again.out
 

@@ -178,12 +178,9 @@ async def _generate(
     if scene.request is None:
         return work
     if token is None and order.mode == "regenerate":
-        answer = await answer_of(conn, order, work)
-        if answer is not None:
-            again = await go_on_with(conn, order, scene, work, answer)
-            if isinstance(again, SceneWork):
-                return again
-            return replace(work, action="generate", generation=again)
+        answered = await _answered_before(conn, order, scene, work)
+        if answered is not None:
+            return answered
     request = await requests.oldest_open_request(conn, work.project_id, work.ref.scene_id)
     if token is None and order.mode == "ensure" and request is None and scene.state.request_id:
         return await as_it_is(conn, work)  # it was answered since the scene was looked at
@@ -194,16 +191,28 @@ async def _generate(
     planned = await intentions.plan_generation(conn, new)
     resolved = planned or await _go_on(conn, order, scene, work, new.idempotency_key)
     if isinstance(resolved, SceneWork):
-        if request is not None and token != own_token:
-            # What another order had made is no answer to a wish that came after it.
-            return await _generate(conn, order, scene, work)
-        if request is not None:
+        if request is not None and token == own_token:
             is_failed = resolved.action == "failed"
             await requests.answer_without_payment(conn, request.id, is_failed=is_failed)
+        elif request is not None:  # what another order had made is no answer to a wish after it
+            return await _generate(conn, order, scene, work)
         return resolved
     if request is not None:
         await requests.claim_request(conn, request.id, resolved.id)
     return replace(work, action="generate", generation=resolved)
+
+
+async def _answered_before(
+    conn: Connection, order: FrameOrder, scene: SurveyedScene, work: SceneWork
+) -> SceneWork | None:
+    """What came of what this very order was answered by; None where it was not."""
+    answer = await answer_of(conn, order, work)
+    if answer is None:
+        return None
+    again = await go_on_with(conn, order, scene, work, answer)
+    if isinstance(again, SceneWork):
+        return again
+    return replace(work, action="generate", generation=again)
 
 
 async def _go_on(
