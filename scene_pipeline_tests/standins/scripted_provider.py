@@ -58,6 +58,8 @@ class ScriptedProvider:
 
     site_url: str = ""
     fault: Fault = "none"
+    is_history_down: bool = False
+    """Whether it cannot be looked up what became of a request, whatever else goes wrong."""
     submit_seconds: float = 0.0
     """How long the service takes to accept a request."""
     reference_limit: int = 0
@@ -155,8 +157,13 @@ class ScriptedProvider:
         self._assert_known(request, submission)
         with self._lock:
             self._at_work.discard(request.generation_id)
-        picture = ProviderImage(url=f"{self.site_url}/{submission.request_id}.png")
-        return GenerationResult(images=(picture,), seed=request.seed, billable_units=1.0)
+        named = f"{self.site_url}/{submission.request_id}"
+        pictures = tuple(
+            ProviderImage(url=f"{named}{'' if number == 0 else f'_{number}'}.png")
+            for number in range(request.image_count)
+        )
+        units = float(request.image_count)
+        return GenerationResult(images=pictures, seed=request.seed, billable_units=units)
 
     def read_image(self, request: ImageRequest, image_index: int) -> bytes:
         raise AssertionError((request, image_index))
@@ -170,7 +177,7 @@ class ScriptedProvider:
         submitted_after: datetime,
         known_ids: Collection[str] = frozenset(),
     ) -> LostRequest:
-        if self.fault == "lost_and_history_down":
+        if self.is_history_down or self.fault == "lost_and_history_down":
             return LostRequest("unknown")
         with self._lock:
             # the newest, since an older one of the same seed may have died before the submit
@@ -185,15 +192,17 @@ class ScriptedProvider:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def picture(self, request_id: str) -> bytes | int:
-        """The bytes of a request's picture, or the status that answers for it."""
+    def picture(self, name: str) -> bytes | int:
+        """The bytes of one of a request's pictures, or the status that answers for it."""
         if self.fault == "picture_expired":
             return 404
         if self.fault == "picture_unavailable":
             return 503
         if self.fault == "blank":
             return encode(Image.new("RGB", (32, 32)), "PNG")
-        return _pictures[self.accepted[request_id].seed % len(_pictures)]
+        request_id, _, number = name.partition("_")
+        seed = self.accepted[request_id].seed
+        return _pictures[(seed + int(number or 0)) % len(_pictures)]
 
 
 _pictures = tuple(scene_file("PNG", seed) for seed in range(1, 9))
