@@ -1,11 +1,31 @@
 """The program's commands, put together."""
 
+from typing import Any
+
 import typer
+from typer.core import TyperGroup
 
 from scene_pipeline.cli.commands import assets, choosing, frames, looking, serving, storage, upkeep
 
+
+class CommandInterruptedError(Exception):
+    """Ctrl-C, in a form in which it reaches the caller: Typer keeps its own to itself."""
+
+
+class _Commands(TyperGroup):
+    """The commands, whose interruption is not taken for one more exit code."""
+
+    def invoke(self, ctx: Any) -> object:
+        """Run the command that was chosen."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise CommandInterruptedError from error
+
+
 app = typer.Typer(
     name="scene-pipeline",
+    cls=_Commands,
     help="Turns the scene prompts of a master JSON into permanent, versioned frames.",
     no_args_is_help=True,
     add_completion=False,

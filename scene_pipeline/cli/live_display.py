@@ -5,8 +5,9 @@ here: what the lines say (`cli.progress`, `cli.import_progress`, `cli.copy_progr
 `cli.drill_progress`), their layout (`cli.live_lines`).
 
 Nothing is drawn but what was told by an event. At a terminal at most `MAX_LINES` lines and the
-totals are drawn over, however many things there are. Piped into a file, whoever knows of an end
-writes one line, and the totals follow now and then. With `--json` nothing is written.
+totals are drawn over, however many things there are; they go away at the end, and stay where that
+came too early (Ctrl-C, a lost database). Piped into a file, whoever knows of an end writes one
+line, and the totals follow now and then. With `--json` nothing is written.
 """
 
 import threading
@@ -48,6 +49,7 @@ class LiveDisplay(ABC):
         """Held while what is drawn is read or changed: Rich draws in a thread of its own."""
         self._live: Live | None = None
         self._doing = ""
+        self._is_broken_off = False
         self._began_at = time.monotonic()
         self._totals_at = self._began_at
 
@@ -70,8 +72,15 @@ class LiveDisplay(ABC):
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with self._lock:
+            # Where it ends before its time, how far everything had come stays to be read.
+            self._is_broken_off = exception is not None
+            words = SEPARATOR.join(self._totals(time.monotonic()))
         if self._live is not None:
+            self._live.transient = not self._is_broken_off
             self._live.stop()
+        elif self._is_broken_off:
+            self._terminal.say(f"  {words}", style="dim")
 
     @property
     def is_drawn(self) -> bool:
@@ -123,6 +132,8 @@ class LiveDisplay(ABC):
 
     def _totals(self, now: float) -> list[str]:
         parts = [*self.counts(), duration(now - self._began_at)]
+        if self._is_broken_off:
+            return parts
         left = self.seconds_left(now)
         if left is not None:
             parts.append(left_words(left))

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene_pipeline.cli.terminal import PROGRAM, Terminal
+from scene_pipeline.cli.terminal import EXIT_INTERRUPTED, PROGRAM, Terminal
 from scene_pipeline.errors import ScenePipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ EXIT_OK = 0
 EXIT_UNFINISHED = 1
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
-EXIT_INTERRUPTED = 130
 
 
 # What this machine lacks, which is nobody's mistake in the program.
@@ -58,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.fail(error)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_UNFINISHED
     except KeyboardInterrupt:
+        # The same words go on: requests are told by their words, and what was made is kept.
+        terminal.tell_interruption(*given)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _silence_standard_output()
@@ -91,13 +92,15 @@ def _open_streams() -> None:
 def _dispatch(arguments: list[str]) -> int:
     import typer  # noqa: PLC0415  # after `main` can answer Ctrl-C
 
-    from scene_pipeline.cli.app import app  # noqa: PLC0415
+    from scene_pipeline.cli.app import CommandInterruptedError, app  # noqa: PLC0415
 
     _set_up_log(arguments)
     _take_termination_for_ctrl_c()
     try:
         # Without standalone mode the command's return value and errors come back here.
         code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except CommandInterruptedError as error:
+        raise KeyboardInterrupt from error
     except typer.TyperException as error:
         raise _usage_error(error, arguments) from error
     sys.stdout.flush()
@@ -114,7 +117,18 @@ def _take_termination_for_ctrl_c() -> None:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` wants it
-            signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End as Ctrl-C does, also where a script started us in the background, where that is ignored.
+
+    Raises:
+        KeyboardInterrupt: Nobody else takes it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _usage_error(error: "typer.TyperException", arguments: Sequence[str]) -> UsageError:

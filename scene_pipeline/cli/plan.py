@@ -20,11 +20,12 @@ from scene_pipeline.cli.estimates import (
     show_cost,
     unknown_prices,
 )
+from scene_pipeline.cli.next_steps import show_steps, standing_steps
 from scene_pipeline.cli.outlook_words import clock, outlook_json, refresh_in_words, waiting_in_words
 from scene_pipeline.cli.run_header import setting_json, show_header
 from scene_pipeline.cli.session import in_database, open_databases
 from scene_pipeline.cli.tables import SceneTable
-from scene_pipeline.cli.terminal import Terminal, command, plain, problem_json
+from scene_pipeline.cli.terminal import Terminal, plain, problem_json
 from scene_pipeline.cli.wording import dollars_of, plural, spent_in_words, style_of
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.planning.outlook import ProjectOutlook, SceneOutlook, look_ahead
@@ -136,7 +137,7 @@ def _details(outlook: SceneOutlook) -> "list[tuple[str, Text]]":
 
 
 def _show_totals(terminal: Terminal, settings: Settings, project: ProjectOutlook) -> None:
-    preview, key = project.preview, project.preview.survey.project_key
+    preview = project.preview
     scenes = preview.survey.scenes
     counts: Counter[str] = Counter(scene.state.state for scene in scenes)
     states = ", ".join(f"{number} {state}" for state, number in counts.items())
@@ -150,10 +151,7 @@ def _show_totals(terminal: Terminal, settings: Settings, project: ProjectOutlook
     terminal.say(f"A new version of every scene that may have one: {price}.")
     is_on = any(scene.state.auto_refresh for scene in scenes)
     terminal.say(f"Edited scenes: {refresh_in_words(settings, is_on=is_on)}.")
-    for state, words in (("stale", "edited"), ("failed", "failed")):
-        if counts[state]:
-            terminal.say(f"Ask for new frames of the scenes that are {words} with:")
-            terminal.say(f"  {command('regenerate', key, f'--{state}')}", style="cyan")
+    show_steps(terminal, standing_steps(preview.survey))
     terminal.say("Nothing was changed and nothing was spent.", style="dim")
 
 

@@ -7,7 +7,6 @@ Mode of operation: everything that can be refused is refused before anything is 
 then the Dagster job runs in this process, on the instance that `up` shows.
 """
 
-import sys
 import time
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -21,7 +20,7 @@ from scene_pipeline.cli.outputs import write_outputs
 from scene_pipeline.cli.run_header import show_header
 from scene_pipeline.cli.run_report import RunReport, show_report
 from scene_pipeline.cli.session import in_database, open_databases
-from scene_pipeline.cli.terminal import Terminal, command
+from scene_pipeline.cli.terminal import Terminal
 from scene_pipeline.errors import ScenePipelineError, UsageError
 from scene_pipeline.pipeline.orders import UNFINISHED
 from scene_pipeline.pipeline.planning.outlook import ask_servers
@@ -42,8 +41,6 @@ from scene_pipeline.storage.registry import build_store
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection
     from scene_pipeline.database.session import DatabaseUrls
-
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +77,6 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
     Raises:
         UsageError: Something that is asked for cannot be; nothing was changed.
     """
-    try:
-        return _run(arguments, terminal)
-    except KeyboardInterrupt:
-        terminal.fail(
-            ScenePipelineError(
-                "Interrupted; nothing that is paid for is lost.",
-                code="interrupted",
-                # The same words are the same request, so that nothing is asked for twice.
-                next_action=f"Go on with: {command(*sys.argv[1:])}",
-            )
-        )
-        return EXIT_INTERRUPTED
-
-
-def _run(arguments: RunArguments, terminal: Terminal) -> int:
     began_at = time.monotonic()
     settings = load_settings()
     source = _source(arguments)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from scene_pipeline.cli.next_steps import next_steps
+from scene_pipeline.cli.next_steps import next_steps, show_steps
 from scene_pipeline.cli.outputs import MADE, RunFiles
 from scene_pipeline.cli.run_header import provider_names, setting_json, storage_in_words
 from scene_pipeline.cli.tables import SceneTable, show_fields
@@ -51,6 +51,20 @@ class RunReport:
         """How many scenes ended in which status."""
         return Counter(outcome.status for outcome in self.outcomes)
 
+    @property
+    def made_by_others(self) -> int:
+        """How many of the kept frames another run made while this one waited for them."""
+        return sum(outcome.made_by_run is not None for outcome in self.outcomes)
+
+    @property
+    def summary(self) -> str:
+        """What this run has made, spent and needed, in one line."""
+        parts = {status: f"{number} {status}" for status, number in self.counts.items()}
+        if self.made_by_others:
+            parts["kept"] += f" ({self.made_by_others} made by another run meanwhile)"
+        told = ", ".join(parts.values()) or "No scenes"
+        return f"{told}; {dollars(self.cost_usd)} spent; {duration(self.seconds)}"
+
 
 def show_report(terminal: Terminal, settings: Settings, database: str, report: RunReport) -> None:
     """Tell what came of a run."""
@@ -76,9 +90,8 @@ def show_report(terminal: Terminal, settings: Settings, database: str, report: R
         places["urls"] = f"{prefixes.pop()}/..."
     show_fields(terminal, places)
     terminal.say()
-    for why, how in next_steps(settings, report.preview, report.outcomes, report.target):
-        terminal.say(plain(why))
-        terminal.say(f"  {how}", style="cyan")
+    steps = next_steps(settings, report.preview, report.outcomes, report.target)
+    show_steps(terminal, steps)
 
 
 def report_json(settings: Settings, database: str, report: RunReport) -> dict[str, Any]:
@@ -97,6 +110,7 @@ def report_json(settings: Settings, database: str, report: RunReport) -> dict[st
             "cost_usd": float(report.cost_usd),
             "seconds": round(report.seconds, 3),
             **{status: counts[status] for status in ("stale", "blocked", "ambiguous", "invalid")},
+            "made_by_others": report.made_by_others,
         },
         "run_ids": list(report.run_ids),
         "document": str(files.document),
@@ -128,6 +142,7 @@ def _scene_json(outcome: SceneOutcome) -> dict[str, Any]:
         "height": frame.height if frame else None,
         "seed": frame.seed if frame else None,
         "cost_usd": float(outcome.cost_usd),
+        "made_by_run_id": outcome.made_by_run,
         "error": None
         if failure is None
         else {
@@ -153,12 +168,8 @@ def _show_scenes(terminal: Terminal, report: RunReport) -> None:
         )
     terminal.say()
     table.show()
-    counts = ", ".join(f"{number} {status}" for status, number in report.counts.items())
     terminal.say()
-    terminal.say(
-        f"{counts or 'No scenes'}; {dollars(report.cost_usd)} spent; {duration(report.seconds)}",
-        style="bold",
-    )
+    terminal.say(report.summary, style="bold")
 
 
 def _show_failures(terminal: Terminal, report: RunReport) -> None:

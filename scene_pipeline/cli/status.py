@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from scene_pipeline.cli.next_steps import show_steps, standing_steps
 from scene_pipeline.cli.outlook_words import outlook_json, refresh_in_words, why
 from scene_pipeline.cli.run_header import budget_json, costs_json, storage_in_words
 from scene_pipeline.cli.session import in_database, open_databases
@@ -33,8 +34,6 @@ from scene_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from scene_pipeline.database.rows import Connection
-
-_NEEDS_WORK = frozenset({"missing", "failed", "blocked", "ambiguous", "generating"})
 
 
 def show_projects(terminal: Terminal) -> int:
@@ -173,13 +172,7 @@ def _show_next(terminal: Terminal, preview: RunPreview) -> None:
     scenes = plural(len(preview.survey.scenes), "scene")
     terminal.say()
     terminal.say(f"{scenes}: {words}; {spent_in_words(preview.costs)}", style="bold")
-    key = preview.survey.project_key
-    if any(counts[state] for state in _NEEDS_WORK):
-        terminal.say("Make the frames that are missing with:")
-        terminal.say(f"  {command('run', key)}", style="cyan")
-    if counts["stale"]:
-        terminal.say("Make new frames for the scenes that were edited with:")
-        terminal.say(f"  {command('run', key, '--stale')}", style="cyan")
+    show_steps(terminal, standing_steps(preview.survey))
 
 
 def _scene_json(outlook: SceneOutlook) -> dict[str, Any]:

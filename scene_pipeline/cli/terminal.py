@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PROGRAM = "scene-pipeline"
+EXIT_INTERRUPTED = 130
 MAX_PROBLEMS_SHOWN = 20
+MAX_COMMAND = 2000
+"""Characters; a longer command, of a thousand files, is not repeated."""
 PIPED_WIDTH = 100_000
 """Text for other programs is never wrapped or cut."""
 
@@ -96,6 +99,18 @@ class Terminal:
         lines = [f"{word} {sentence}", *(problem_lines(problems) if len(problems) > 1 else [])]
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
+
+    def tell_interruption(self, *arguments: str) -> None:
+        """Tell that the command was interrupted, and the arguments with which it goes on."""
+        again = command(*arguments)
+        go_on = f"Go on with: {again}" if len(again) <= MAX_COMMAND else "Run it again to go on."
+        self.fail(
+            ScenePipelineError(
+                "Interrupted; nothing that is paid for is lost.",
+                code="interrupted",
+                next_action=go_on,
+            )
+        )
 
 
 def _write_json(value: Mapping[str, Any], *, indent: int | None = None) -> None:

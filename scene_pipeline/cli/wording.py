@@ -106,8 +106,13 @@ def asked_by(token: str) -> str:
     elif has_kind:
         words = kind if kind == "reuse" else f"{kind} {rest}"
     else:
-        words = f"run {name[:8]}" if _RUN_ID.fullmatch(name) else f"backfill {name}"
+        words = run_name(name) if _RUN_ID.fullmatch(name) else f"backfill {name}"
     return f"{words}, after {plural(int(rung), 'failed attempt')}" if rung.isdigit() else words
+
+
+def run_name(run_id: str) -> str:
+    """A Dagster run as its UI names it: "run 1a2b3c4d"."""
+    return f"run {run_id[:8]}"
 
 
 def plural(number: int, noun: str) -> str:
@@ -132,6 +137,8 @@ def outcome_words(outcome: SceneOutcome) -> str:
         words += [f"v{outcome.frame.version}", frame_size(outcome.frame)]
     if outcome.cost_usd:
         words.append(dollars(outcome.cost_usd))
+    if outcome.made_by_run is not None:
+        words.append(f"made by {run_name(outcome.made_by_run)}")
     if outcome.failure is not None:
         words.append(f"[{outcome.failure.code}]")
     return "  ".join(words)

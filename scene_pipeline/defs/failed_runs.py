@@ -47,7 +47,6 @@ _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 _MAX_EVENTS = 20
 # Dagster writes an exception as its class and its text; the text of ours says all.
 _CLASS = re.compile(r"^scene_pipeline\.errors\.\w+: ")
-_MAX_SUMMARY_CHARACTERS = 400
 # Of no ledger row, and no news either: they pass by themselves, or are what somebody just chose.
 _PASSING_CODES = frozenset(
     {"database_failed", "held_elsewhere", "ledger_moved", "no_frame", "project_archived"}
@@ -115,7 +114,9 @@ def _is_ours(run: dg.DagsterRun, location_name: str | None) -> bool:
 
 
 def _summary(instance: dg.DagsterInstance, run_id: str) -> "str | tuple[SceneFailure, ...]":
-    """What broke a run, in one bounded sentence; or the scenes that failed in it."""
+    """What broke a run, in bounded words with what to do; or the scenes that failed in it."""
+    from scene_pipeline.pipeline.alerts.text import shortened  # noqa: PLC0415  # psycopg
+
     records = instance.get_records_for_run(
         run_id, of_type=_FAILURES, limit=_MAX_EVENTS, ascending=True
     ).records
@@ -133,7 +134,7 @@ def _summary(instance: dg.DagsterInstance, run_id: str) -> "str | tuple[SceneFai
         elif event is not None and event.message:
             words = event.message
     first_line = next(iter(words.strip().splitlines()), words)
-    return f"The run failed: {first_line[:_MAX_SUMMARY_CHARACTERS]}"
+    return shortened(f"The run failed: {first_line}")
 
 
 class _Told(Protocol):

@@ -12,7 +12,9 @@ from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs import failed_runs
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.sensors.run_failures import run_failures
+from scene_pipeline.defs.upkeep_work import as_dagster_failure
 from scene_pipeline.errors import ConfigurationError, DatabaseError
+from scene_pipeline.pipeline.orders import Failure
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.standins.webhook import WebhookReceiver, webhook_receiver
@@ -153,6 +155,31 @@ def test_a_run_without_a_database_is_told_in_our_words_and_not_in_the_drivers(
     assert "Start it, or correct DATABASE_URL" in text
     assert "psycopg" not in text
     assert "scene_pipeline.errors" not in text
+
+
+def test_a_run_that_names_many_scenes_is_told_with_its_next_action(
+    instance: dg.DagsterInstance,
+    told: PipelineRuntime,
+    receiver: WebhookReceiver,
+) -> None:
+    scenes = ", ".join(f"film/a-scene-with-a-long-name-{number}" for number in range(40))
+    action = "See what is lost and can be repaired: `scene-pipeline reconcile film`."
+
+    @dg.op
+    def sweep() -> None:
+        raise as_dagster_failure(Failure("urls_broken", f"Broken: {scenes}.", action), {})
+
+    @dg.job(name="truth_sweep", executor_def=dg.in_process_executor)
+    def truth_sweep() -> None:
+        sweep()
+
+    truth_sweep.execute_in_process(instance=instance, raise_on_error=False)
+
+    tick(instance, told)
+
+    [text] = receiver.texts
+    assert "The run failed: [urls_broken] Broken: film/a-scene-with-a-long-name-0, " in text
+    assert f"{action} Next: See the run in Dagster's UI." in text
 
 
 def test_a_run_whose_process_died_is_told_unless_it_is_launched_again(

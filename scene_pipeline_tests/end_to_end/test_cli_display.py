@@ -10,11 +10,17 @@ from scene_pipeline_tests.end_to_end.terminal import CTRL_C, HIDE_CURSOR, Pseudo
 from scene_pipeline_tests.films import film
 
 COLOURS = re.compile(rb"\x1b\[[0-9;]*[1-9][0-9;]*m")
+ERASE = b"\x1b[2K"
 SEQUENCES = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def prompts(number: int) -> list[str]:
     return [f"A lighthouse, view {n}" for n in range(1, number + 1)]
+
+
+def left_on_screen(terminal: PseudoTerminal) -> str:
+    """What was written after the last line that was drawn over."""
+    return SEQUENCES.sub(b"", terminal.written.rpartition(ERASE)[2]).decode().strip()
 
 
 def test_a_run_is_drawn_on_a_small_terminal_and_leaves_it_clean(cli: CommandLine) -> None:
@@ -45,7 +51,10 @@ def test_ctrl_c_during_the_display_leaves_the_cursor_and_says_how_to_go_on(
 
     assert code == 130
     assert terminal.is_cursor_shown
-    assert b"Go on with" in terminal.written
+    *drawn, told = left_on_screen(terminal).splitlines()
+    assert any(re.search(r"\d+ of 40", line) for line in drawn)
+    assert told.startswith("error [interrupted]: ")
+    assert told.endswith("Go on with: scene-pipeline run stopped.json")
 
 
 def test_a_drill_is_drawn_while_it_works(cli: CommandLine) -> None:
@@ -84,6 +93,10 @@ def test_a_drill_that_is_ended_from_outside_leaves_the_cursor(
     assert code == 130
     assert HIDE_CURSOR in terminal.written
     assert terminal.is_cursor_shown
+    screen = left_on_screen(terminal)
+    assert "content_policy" in screen
+    assert screen.index("content_policy") < screen.index("error [interrupted]: ")
+    assert screen.endswith("Go on with: scene-pipeline drill --provider-faults content_policy")
 
 
 def test_a_piped_drill_has_a_line_per_step_and_outcome_and_none_with_json(

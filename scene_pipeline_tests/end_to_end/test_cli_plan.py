@@ -14,6 +14,12 @@ def edited(document: bytes, scene_id: str, prompt: str) -> bytes:
     return json.dumps(parsed).encode()
 
 
+def next_commands(out: str) -> list[str]:
+    """Commands that stand on lines of their own, without the program."""
+    lines = (line.strip().partition("scene-pipeline ") for line in out.splitlines())
+    return [arguments for before, found, arguments in lines if found and " " not in before]
+
+
 def test_a_plan_tells_states_causes_prices_and_what_is_left(
     cli: CommandLine, database_url: str
 ) -> None:
@@ -55,7 +61,8 @@ def test_a_plan_tells_states_causes_prices_and_what_is_left(
     assert "about $0.003 at prices of 2026-09-26" in words.out
     assert f"prompt: {diff}" in words.out
     assert "About $0.003 would be spent, of $5.00 that may be." in words.out
-    assert "regenerate ahead --stale" in words.out
+    commands = ["run ahead", "run ahead --stale"]
+    assert [next_commands(told.out) for told in (words, cli("status", "ahead"))] == 2 * [commands]
 
 
 def test_editing_back_is_said_to_cost_nothing(cli: CommandLine) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from scene_pipeline.database.alerts import AlertRow
-from scene_pipeline.pipeline.alerts.text import NAMED_SCENES, clean, compose
+from scene_pipeline.pipeline.alerts.text import NAMED_SCENES, clean, compose, shortened
 
 ALERT = AlertRow(
     id=7,
@@ -75,6 +75,56 @@ def test_scenes_with_the_same_trouble_share_a_line() -> None:
     assert sum("The balance is exhausted." in line for line in message.lines) == 1
     assert message.lines[0].startswith("scene_0, scene_1, ")
     assert f"and {40 - NAMED_SCENES} more: " in message.lines[0]
+
+
+def test_a_long_list_is_shortened_and_neither_code_nor_next_action_is() -> None:
+    scenes = ", ".join(f"film/a-scene-with-a-long-name-{number}" for number in range(60))
+    words = (
+        f"The run failed: [urls_broken] Current URLs that do not serve their bytes, 60: {scenes}"
+    )
+    action = "See what is lost and can be repaired: `scene-pipeline reconcile film`."
+
+    told = shortened(f"{words} and 3 more. {action}")
+
+    assert len(told) <= 600
+    assert told.startswith("The run failed: [urls_broken] Current URLs that")
+    assert told.endswith(f" [...] {action}")
+    [line, _] = compose([replace(ALERT, message=f"{words}. {action}", next_action="")]).lines
+    assert line.startswith("scene_3: The run failed: [urls_broken]")
+    assert line.endswith(action)
+
+
+def test_a_message_of_one_endless_word_is_bounded_too() -> None:
+    assert len(shortened("x" * 5000)) == 600
+    assert shortened("Short.") == "Short."
+
+
+@pytest.mark.parametrize("letter", ["x", "&"])
+@pytest.mark.parametrize("scenes", [1, 40])
+def test_every_next_action_arrives_whole(letter: str, scenes: int) -> None:
+    action = f"Run `scene-pipeline run film --scene {letter * 200}`, or `scene-pipeline heal`."
+    alerts = [
+        replace(
+            ALERT, id=n, scene_id=f"{n}" + letter * 90, message=letter * 1500, next_action=action
+        )
+        for n in range(scenes)
+    ]
+    others = [
+        replace(ALERT, id=100 + n, message=f"{n} {'y ' * 700}", next_action=f"{n}: {action}")
+        for n in range(20)
+    ]
+
+    payload = compose([*alerts, *others]).payload()
+
+    shown = action.replace("&", "&amp;")
+    sections = [block["text"]["text"] for block in payload["blocks"]]
+    told = [section for section in sections if "Next: " in section]
+    assert told
+    assert all(section.endswith(shown) for section in told)
+    assert all(len(section) <= 2900 for section in sections)
+    assert payload["text"].count(shown) == len(told)
+    assert len(payload["text"]) <= 8000
+    assert f"And {20 - (len(told) - 1)} more" in payload["text"]
 
 
 def test_nothing_in_a_message_can_call_upon_people_or_link_anywhere() -> None:

@@ -1,5 +1,6 @@
 """What the live displays show, at terminals of any size and where nobody watches."""
 
+from contextlib import suppress
 from decimal import Decimal
 from io import StringIO
 from itertools import pairwise
@@ -281,3 +282,57 @@ def test_a_drill_shows_each_promise_as_it_is_tried_and_then_what_was_judged(
         "Running with every fault at once ...",
         "tried content_policy  first run: failed  [content_rejected]",
     ]
+
+
+def test_a_scene_that_another_run_made_is_told_as_such() -> None:
+    display = run_of(2)
+    ours, theirs = scenes(2)
+    display(made(ours))
+    display(SceneOutcome(theirs, "kept", None, made_by_run="0b5cbe6e-6b3d-4f77-9bd8-1c1f6e1f2a33"))
+
+    lines = drawn(display, columns=120)
+
+    assert any("scene_2" in line and "kept  made by run 0b5cbe6e" in line for line in lines)
+    assert lines[-1].startswith("2 of 2 · 1 generated · 1 kept · $0.003 of $5.00")
+
+
+def interrupt(display: RunProgress, *events: SceneProgress | SceneOutcome) -> None:
+    """Show these events, and break off."""
+    with suppress(KeyboardInterrupt), display:
+        for event in events:
+            display(event)
+        raise KeyboardInterrupt
+
+
+def test_how_far_a_piped_run_had_come_is_said_where_it_is_interrupted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = scenes(2)
+
+    interrupt(run_of(2), made(first), said(second, "queued", "queued at fal"))
+
+    *_, totals = capsys.readouterr().out.splitlines()
+    assert totals.startswith("  1 of 2 · 1 generated · 1 queued · $0.003 of $5.00")
+    assert "left" not in totals
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_the_last_state_stays_on_the_screen_only_where_the_end_came_too_early(
+    is_interrupted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = StringIO()
+    terminal = Terminal()
+    console = Console(file=file, width=80, height=24, force_terminal=True, color_system=None)
+    monkeypatch.setattr(terminal, "_console", console)
+    monkeypatch.setattr(Terminal, "is_live", True)
+    display = RunProgress(terminal, scenes(1), Decimal(5))
+    event = said(scenes(1)[0], "running", "drawing a lighthouse")
+
+    if is_interrupted:
+        interrupt(display, event)
+    else:
+        with display:
+            display(event)
+
+    *_, left = file.getvalue().rpartition("\x1b[2K")
+    assert ("drawing a lighthouse" in left) is is_interrupted

@@ -12,7 +12,7 @@ from scene_pipeline.cli.up import _stop_requests
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Those of this process, as they were."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     before = [signal.getsignal(number) for number in numbers]
     yield
     for number, handler in zip(numbers, before, strict=True):
@@ -24,6 +24,13 @@ def test_what_ends_a_command_ends_it_as_ctrl_c_does(number: signal.Signals) -> N
     _take_termination_for_ctrl_c()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
+
+
+def test_a_command_in_the_background_of_a_script_can_be_ended() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells start it there
+    _take_termination_for_ctrl_c()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_hang_up_that_nohup_has_ignored_ends_nothing() -> None:

@@ -1,12 +1,13 @@
 """Looking: reports, what happens now, and what a picture's file says of itself."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scene_pipeline.cli.commands.arguments import AsJson
-from scene_pipeline.cli.terminal import Terminal
+from scene_pipeline.cli.terminal import EXIT_INTERRUPTED, Terminal
 
 
 def report(
@@ -40,7 +41,9 @@ def watch(
     """Follow what happens, event by event, until Ctrl-C; with --json one object a line."""
     from scene_pipeline.cli.watch import watch_events  # noqa: PLC0415
 
-    return watch_events(Terminal(is_json=json), project, since=since)
+    with suppress(KeyboardInterrupt):  # which ends it as it should
+        watch_events(Terminal(is_json=json), project, since=since)
+    return EXIT_INTERRUPTED
 
 
 def inspect(

@@ -21,9 +21,14 @@ NAMED_CAUSES = 10
 _NAMED_RUNS = 3
 _NAME_CHARACTERS = 80
 _SENTENCE_CHARACTERS = 600
-# Slack takes 3000 characters in a section and cuts a text at 40,000.
+# A next action holds a project's key and a scene's id, which may be long, and is never cut: a
+# command without its end is none.
+_ACTION_CHARACTERS = 1200
+# Slack takes 3000 characters in a section, escaped, and cuts a text at 40,000.
 _SECTION_CHARACTERS = 2900
 _TEXT_CHARACTERS = 8000
+# Of a text, for its title and its last lines.
+_ENDS_CHARACTERS = 1000
 
 _TITLES = {
     "budget_exhausted": "Held back by a cap",
@@ -31,6 +36,7 @@ _TITLES = {
     "submit_ambiguous": "Payment in doubt",
     "run_failed": "Run failed",
 }
+_LEFT_OUT = " [...] "
 _REFUSED_FOR_SAFETY = re.compile(
     r"blocked_|redirect_|(invalid_url|not_image|bomb|animated|too_large|content_encoding)$"
 )
@@ -87,8 +93,15 @@ def compose(alerts: Sequence[AlertRow]) -> Message:
     causes: dict[tuple[str, str], list[AlertRow]] = {}
     for alert in alerts:
         causes.setdefault((alert.message, alert.next_action), []).append(alert)
-    lines = [_line(told) for told in list(causes.values())[:NAMED_CAUSES]]
-    rest = sum(len(told) for told in list(causes.values())[NAMED_CAUSES:])
+    lines: list[str] = []
+    room = _TEXT_CHARACTERS - _ENDS_CHARACTERS
+    for told in list(causes.values())[:NAMED_CAUSES]:
+        line = _line(told)
+        room -= len(_escaped(line))
+        if lines and room < 0:
+            break
+        lines.append(line)
+    rest = sum(len(told) for told in list(causes.values())[len(lines) :])
     if rest:
         lines.append(f"And {rest} more; `scene-pipeline status` shows all.")
     runs = dict.fromkeys(_name(alert.run_id) for alert in alerts if alert.run_id is not None)
@@ -99,8 +112,33 @@ def compose(alerts: Sequence[AlertRow]) -> Message:
 
 def clean(text: str, longest: int = _SENTENCE_CHARACTERS) -> str:
     """One bounded line of visible characters, without what addresses may keep secret."""
+    return _cut(_visible(text), longest)
+
+
+def shortened(text: str, longest: int = _SENTENCE_CHARACTERS) -> str:
+    """A message that is bounded by leaving out its middle, on one line.
+
+    It begins with its code, and where it is all that is told it ends with what to do: what it lists
+    between them, and can do without, gives way.
+
+    Args:
+        text: A message, or the whole words of an error.
+        longest: Characters at most.
+    """
+    line = " ".join(text.split())
+    if len(line) <= longest:
+        return line
+    room = longest - len(_LEFT_OUT)
+    end = line[-(room // 2) :]
+    # From the begin of a sentence on, where one begins in time.
+    begins = re.search(r"(?<=[.!?:] )\S", end)
+    end = end[begins.start() :] if begins else end.partition(" ")[2] or end
+    return f"{line[: room - len(end)].rstrip()}{_LEFT_OUT}{end}"
+
+
+def _visible(text: str) -> str:
     visible = "".join(" " if _is_invisible(char) else char for char in text)
-    return _cut(_QUERY.sub(r"\1?...", _USER_NAME.sub(r"\1", " ".join(visible.split()))), longest)
+    return _QUERY.sub(r"\1?...", _USER_NAME.sub(r"\1", " ".join(visible.split())))
 
 
 def _title(first: AlertRow, alerts: Sequence[AlertRow]) -> str:
@@ -115,11 +153,22 @@ def _title(first: AlertRow, alerts: Sequence[AlertRow]) -> str:
 
 
 def _line(alerts: Sequence[AlertRow]) -> str:
-    """What happened to one scene, or in the same way to several."""
+    """What happened to one scene, or in the same way to several; fits a section whole.
+
+    What there is too much of is taken from the message, never from what to do about it.
+    """
     scenes = dict.fromkeys(_name(alert.scene_id) for alert in alerts if alert.scene_id is not None)
-    about = f"{_listed(list(scenes), NAMED_SCENES)}: " if scenes else ""
-    action = clean(alerts[0].next_action)
-    return f"{about}{clean(alerts[0].message)}{f' Next: {action}' if action else ''}"
+    action = clean(alerts[0].next_action, _ACTION_CHARACTERS)
+    then = f" Next: {action}" if action else ""
+    words = shortened(_visible(alerts[0].message))
+    line = words + then
+    # Less and less of the list and of the message, as long as it takes.
+    for named, longest in ((NAMED_SCENES, _SENTENCE_CHARACTERS), (3, 300), (1, 150)):
+        about = f"{_listed(list(scenes), named)}: " if scenes else ""
+        line = f"{about}{shortened(words, longest)}{then}"
+        if len(_escaped(line)) <= _SECTION_CHARACTERS:
+            break
+    return line
 
 
 def _listed(names: list[str], most: int) -> str:
