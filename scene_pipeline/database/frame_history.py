@@ -6,9 +6,9 @@ were (`history`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from scene_pipeline.database.measures import answer_seconds
@@ -69,6 +69,16 @@ class AttemptRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempts:
+    """The generations of a scene up to one of them."""
+
+    rows: tuple[AttemptRow, ...]
+    """The newest of them, newest first: the one that was asked for."""
+    total: int
+    """All of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameHistory:
     """Everything that is told beside one generation's version."""
 
@@ -98,15 +108,38 @@ async def frame_histories(
     Returns:
         By generation; an unknown one is left out.
     """
-    ids = list(generation_ids)
-    attempts: dict[UUID, list[AttemptRow]] = {}
+    attempts = await attempts_up_to(conn, generation_ids)
+    return {
+        generation_id: with_attempts(history, attempts.get(generation_id))
+        for generation_id, history in (await earlier_versions(conn, generation_ids)).items()
+    }
+
+
+def with_attempts(history: FrameHistory, attempts: Attempts | None) -> FrameHistory:
+    """A history with the attempts that belong to it; None are none."""
+    if attempts is None:
+        return history
+    return replace(history, attempts=attempts.rows, attempts_total=attempts.total)
+
+
+async def attempts_up_to(conn: Connection, generation_ids: Sequence[UUID]) -> dict[UUID, Attempts]:
+    """The attempts that led to generations, by generation; an unknown one is left out."""
+    rows: dict[UUID, list[AttemptRow]] = {}
     totals: dict[UUID, int] = {}
-    cursor = await conn.execute(_ATTEMPTS, {"ids": ids, "length": HISTORY_LENGTH})
+    values = {"ids": list(generation_ids), "length": HISTORY_LENGTH}
+    cursor = await conn.execute(_ATTEMPTS, values)
     for row in await cursor.fetchall():
         asked_id = row.pop("asked_id")
         totals[asked_id] = row.pop("total")
-        attempts.setdefault(asked_id, []).append(AttemptRow(**row))
-    cursor = await conn.execute(_HISTORIES, {"ids": ids})
+        rows.setdefault(asked_id, []).append(AttemptRow(**row))
+    return {asked_id: Attempts(tuple(found), totals[asked_id]) for asked_id, found in rows.items()}
+
+
+async def earlier_versions(
+    conn: Connection, generation_ids: Sequence[UUID]
+) -> dict[UUID, FrameHistory]:
+    """The histories of generations without the attempts; an unknown one is left out."""
+    cursor = await conn.execute(_HISTORIES, {"ids": list(generation_ids)})
     return {
         row["id"]: FrameHistory(
             asked=_asked(row, ""),
@@ -114,11 +147,21 @@ async def frame_histories(
             storing_seconds=row["storing_seconds"],
             publishing_seconds=row["publishing_seconds"],
             previous=None if row["version"] is None else _earlier(row),
-            attempts=tuple(attempts.get(row["id"], ())),
-            attempts_total=totals.get(row["id"], 0),
+            attempts=(),
+            attempts_total=0,
         )
         for row in await cursor.fetchall()
     }
+
+
+async def publishing_seconds(conn: Connection, generation_ids: Sequence[UUID]) -> dict[UUID, float]:
+    """From the recorded version to the document, by generation; only of those that came there."""
+    cursor = await conn.execute(
+        f"SELECT g.id, {_PUBLISHING_SECONDS} AS seconds FROM generations g WHERE g.id = ANY(%s)",
+        (list(generation_ids),),
+    )
+    rows = await cursor.fetchall()
+    return {row["id"]: row["seconds"] for row in rows if row["seconds"] is not None}
 
 
 def _earlier(row: Mapping[str, Any]) -> EarlierVersion:
@@ -148,6 +191,11 @@ def _asked(row: Mapping[str, Any], prefix: str) -> AskedFor:
     )
 
 
+_PUBLISHING_SECONDS: LiteralString = (
+    "CASE WHEN g.state = 'published'"
+    " THEN extract(epoch FROM g.finished_at - g.recorded_at)::float8 END"
+)
+
 _HISTORIES = f"""
 SELECT g.id, g.provider, g.endpoint, g.prompt, g.negative_prompt, g.seed, g.parameters, g.content,
        {answer_seconds("g")} AS generation_seconds,
@@ -155,9 +203,7 @@ SELECT g.id, g.provider, g.endpoint, g.prompt, g.negative_prompt, g.seed, g.para
        -- first came home at a time that says nothing of storing.
        CASE WHEN g.reused_image_id IS NULL AND g.external_url IS NULL
             THEN extract(epoch FROM g.stored_at - g.completed_at)::float8 END AS storing_seconds,
-       CASE WHEN g.state = 'published'
-            THEN extract(epoch FROM g.finished_at - g.recorded_at)::float8
-            END AS publishing_seconds,
+       {_PUBLISHING_SECONDS} AS publishing_seconds,
        v.version, v.storage_url, v.storage_status, v.width, v.height, v.thumbnail,
        b.provider AS before_provider, b.endpoint AS before_endpoint, b.prompt AS before_prompt,
        b.negative_prompt AS before_negative_prompt, b.seed AS before_seed,

@@ -12,7 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 from scene_pipeline.database.events import append_event
-from scene_pipeline.database.requests import finish_requests
+from scene_pipeline.database.requests import finish_requests_of
 from scene_pipeline.database.rows import Connection
 
 Guard = Literal["prompt", "current", "heal"]
@@ -124,31 +124,34 @@ async def publish(
                     "urls": [item.url for item in due],
                 },
             )
-        for item, verdict in zip(publications, verdicts, strict=True):
-            await _finish(conn, project_id, item, verdict)
+        await _finish(conn, project_id, list(zip(publications, verdicts, strict=True)))
     return verdicts
 
 
 async def _finish(
-    conn: Connection, project_id: UUID, item: Publication, verdict: PublicationResult
+    conn: Connection, project_id: UUID, judged: Sequence[tuple[Publication, PublicationResult]]
 ) -> None:
-    is_published = verdict in ("written", "already")
-    if item.guard == "heal" and not is_published:
-        return  # a healed picture decides nothing about a frame that is not published yet
-    state = "published" if is_published else "superseded"
+    """Move the generations on, answer those who asked for them, and feed what was written."""
+    ends = {
+        item.generation_id: "published" if verdict in ("written", "already") else "superseded"
+        for item, verdict in judged
+        # A healed picture decides nothing about a frame that is not published yet.
+        if item.guard != "heal" or verdict in ("written", "already")
+    }
     cursor = await conn.execute(
-        "UPDATE generations SET state = %s, finished_at = now(), updated_at = now()"
-        " WHERE id = %s AND state = 'recorded'",
-        (state, item.generation_id),
+        "UPDATE generations g SET state = t.state, finished_at = now(), updated_at = now()"
+        " FROM unnest(%s::uuid[], %s::text[]) AS t(id, state)"
+        " WHERE g.id = t.id AND g.state = 'recorded' RETURNING g.id",
+        (list(ends), list(ends.values())),
     )
-    if cursor.rowcount == 1:
-        await finish_requests(conn, item.generation_id, "done")
-    if verdict == "written":
-        await append_event(
-            conn,
-            "frame_published",
-            project_id=project_id,
-            scene_id=item.scene_id,
-            generation_id=item.generation_id,
-            data={"url": item.url},
-        )
+    await finish_requests_of(conn, [row["id"] for row in await cursor.fetchall()], "done")
+    for item, verdict in judged:
+        if verdict == "written":
+            await append_event(
+                conn,
+                "frame_published",
+                project_id=project_id,
+                scene_id=item.scene_id,
+                generation_id=item.generation_id,
+                data={"url": item.url},
+            )

@@ -168,8 +168,13 @@ async def claims_of(conn: Connection, generation_id: UUID) -> list[int]:
 
 async def finish_requests(conn: Connection, generation_id: UUID, state: str) -> None:
     """Close the regeneration requests that a generation answered."""
+    await finish_requests_of(conn, [generation_id], state)
+
+
+async def finish_requests_of(conn: Connection, generation_ids: Sequence[UUID], state: str) -> None:
+    """Close the regeneration requests that generations answered."""
     await conn.execute(
         "UPDATE regeneration_requests SET state = %s, finished_at = now()"
-        " WHERE generation_id = %s AND state = 'claimed'",
-        (state, generation_id),
+        " WHERE generation_id = ANY(%s) AND state = 'claimed'",
+        (state, list(generation_ids)),
     )

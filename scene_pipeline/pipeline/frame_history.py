@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from scene_pipeline.database.frame_history import AskedFor, AttemptRow, FrameHistory
+from scene_pipeline.database.frame_history import AskedFor, AttemptRow, Attempts, FrameHistory
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.orders import Attempt, Change, FrameFacts, PreviousVersion
 
@@ -54,16 +54,16 @@ def stage_seconds(history: FrameHistory) -> dict[str, float]:
     }
 
 
-def generation_history(history: FrameHistory | None) -> dict[str, Any]:
+def generation_history(attempts: Attempts | None) -> dict[str, Any]:
     """What `generated_frame` shows of the attempts, by metadata name."""
-    if history is None:
+    if attempts is None:
         return {}
-    facts: dict[str, Any] = {
-        "attempts": attempts_of(history),
-        "attempts_total": history.attempts_total,
-    }
-    seconds = stage_seconds(history).get("generation")
-    return facts if seconds is None else {"generation_seconds": seconds, **facts}
+    shown = tuple(map(_attempt, attempts.rows))
+    facts: dict[str, Any] = {"attempts": shown, "attempts_total": attempts.total}
+    seconds = attempts.rows[0].seconds  # its own
+    if seconds is None or seconds < 0:
+        return facts
+    return {"generation_seconds": round(seconds, 3), **facts}
 
 
 def _previous(frame: FrameFacts, history: FrameHistory) -> PreviousVersion | None:

@@ -180,7 +180,7 @@ class SceneProgress:
 
 @dataclass(frozen=True, slots=True)
 class SceneChecked:
-    """What the checks found of a scene's frame; told after its stages, before its outcome."""
+    """What the checks found of a scene's frame; told after its outcome, which waits for none."""
 
     scene: SceneRef
     verdicts: tuple[CheckVerdict, ...]
@@ -198,6 +198,9 @@ class SceneOutcome:
     failure: Failure | None = None
     cost_usd: Decimal = Decimal(0)
     """Spent by this run on this scene."""
+    made_by_run: str | None = None
+    """Dagster's id of the other run that made the version while this one waited for it; the scene
+    is "kept" by this one. None where this run made it, or it was there before."""
 
 
 StreamEvent = StageDone | SceneProgress | SceneChecked | SceneOutcome

@@ -1,9 +1,9 @@
 """Many small questions in one statement: whatever arrives while one runs goes with the next.
 
-The first to arrive takes along who got ready in the same instant and waits for nobody else, so that
-a single scene is never held up; of 500 kept scenes each statement serves as many as there are
-workers. There is no task of its own: the first to ask works for all that wait, so that nothing
-outlives a run that is cut off.
+The first to arrive takes along who got ready in the same instant and, unless it is told to wait for
+company, waits for nobody else, so that a single scene is never held up; of 500 kept scenes each
+statement serves as many as there are workers. There is no task of its own: the first to ask works
+for all that wait, so that nothing outlives a run that is cut off.
 """
 
 import asyncio
@@ -17,21 +17,29 @@ MAX_TOGETHER = 200
 """Items of one statement."""
 
 
+async def this_instant() -> None:
+    """Wait for those who get ready in this instant, and for nobody else."""
+    await asyncio.sleep(0)
+
+
 class Together(Generic[Item, Result]):
     """Does work for several callers at once; for one event loop.
 
     Args:
         work: Gives one result per item, in their order; what it raises is raised to all of them.
         most: Items of one statement.
+        company: What the first to arrive waits for.
     """
 
     def __init__(
         self,
         work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         most: int = MAX_TOGETHER,
+        company: Callable[[], Awaitable[None]] = this_instant,
     ) -> None:
         self._work = work
         self._most = most
+        self._company = company
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._turn = asyncio.Lock()
 
@@ -41,8 +49,9 @@ class Together(Generic[Item, Result]):
         self._waiting.append((item, future))
         try:
             async with self._turn:
-                await asyncio.sleep(0)  # whoever got ready in this instant asks along
                 # Whoever had the turn before may have taken this item along.
+                if not future.done():
+                    await self._company()
                 while not future.done():
                     await self._work_on_a_batch()
             return await future

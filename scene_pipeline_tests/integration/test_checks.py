@@ -1,6 +1,7 @@
 """Checks of frames on real rows, pictures and servers: in a run, and for a whole project."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -10,15 +11,29 @@ from uuid import UUID
 
 import pytest
 
+from scene_pipeline.database.checked_frames import picture_records
 from scene_pipeline.database.frame_checks import verdicts_of_project
 from scene_pipeline.database.projects import get_project
+from scene_pipeline.database.rows import Connection
 from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.checking import frames
-from scene_pipeline.pipeline.checking.addresses import MAX_UNREACHABLE, AddressReader, Answer
+from scene_pipeline.pipeline.checking.addresses import (
+    ANSWER_SECONDS,
+    MAX_UNREACHABLE,
+    AddressReader,
+    Answer,
+)
 from scene_pipeline.pipeline.checking.frames import check_scenes
 from scene_pipeline.pipeline.checking.standing import changed_standing, keep_standing
 from scene_pipeline.pipeline.checks import CheckedAsset, CheckVerdict
-from scene_pipeline.pipeline.orders import SceneChecked, SceneOutcome, SceneRef
+from scene_pipeline.pipeline.making.stream import stream_frames
+from scene_pipeline.pipeline.orders import (
+    FrameOrder,
+    SceneChecked,
+    SceneOutcome,
+    SceneRef,
+    StreamEvent,
+)
 from scene_pipeline.pipeline.projects.stored_pictures import check_stored
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.together import MAX_TOGETHER, Together
@@ -84,7 +99,7 @@ def stored_file(studio: Studio, scene_id: str = "scene_1") -> Path:
     return studio.settings.home_directory / "frames" / str(row["storage_path"])
 
 
-def test_new_and_kept_frames_are_checked_before_their_outcome(served_studio: Studio) -> None:
+def test_new_and_kept_frames_are_checked_once_their_outcome_was_told(served_studio: Studio) -> None:
     served_studio.bring(film(PROMPTS))
 
     for run in (served_studio.run(), served_studio.run()):
@@ -92,10 +107,46 @@ def test_new_and_kept_frames_are_checked_before_their_outcome(served_studio: Stu
         assert found.keys() == OF_ROWS, "nobody listens, so nothing is said of the URL"
         assert failed(found) == set()
         events = [event for event in run.events if event.scene.scene_id == "scene_1"]
-        assert isinstance(events[-2], SceneChecked)
-        assert isinstance(events[-1], SceneOutcome)
+        assert isinstance(events[-2], SceneOutcome)
+        assert isinstance(events[-1], SceneChecked)
     assert len(kept(served_studio)) == 2 * len(OF_ROWS)
     assert {row["version"] for row in kept(served_studio)} == {1}
+
+
+def test_a_host_that_does_not_answer_holds_up_no_outcome(
+    database_url: str, tmp_path: Path, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's host answers only when every outcome is told, or when the test is lost."""
+    settings = provider.settings(
+        tmp_path / "home", public_url=provider.site_url, download_concurrency=1
+    )
+    studio = Studio(settings, database_url, {"fal": provider}, hurries=True)
+    studio.bring(film([*PROMPTS, "A harbour", "A pier"]))
+    outcomes_are_told = threading.Event()
+    picture = provider.picture
+
+    def answer(path: str) -> bytes | int:
+        return picture(path) if path in provider.accepted else held(path)
+
+    def held(_path: str) -> int:
+        outcomes_are_told.wait(ANSWER_SECONDS / 2)
+        return 404
+
+    monkeypatch.setattr(provider, "picture", answer)
+    order = FrameOrder(tuple(SceneRef("film", f"scene_{n}") for n in range(1, 5)), "ensure", "", "")
+    told: list[StreamEvent] = []
+
+    async def watch(services: Services) -> None:
+        async for event in stream_frames(order, services):
+            if isinstance(event, SceneOutcome | SceneChecked):
+                told.append(event)
+            if len(told) == len(order.scenes):
+                outcomes_are_told.set()
+
+    studio.do(watch)
+
+    assert [type(event) for event in told] == [SceneOutcome] * 4 + [SceneChecked] * 4
+    assert all(not verdicts(Run(told), f"scene_{n}")[URL].passed for n in range(1, 5))
 
 
 def test_only_what_is_selected_is_checked(studio: Studio) -> None:
@@ -453,3 +504,46 @@ def test_questions_of_one_moment_are_answered_together_and_one_error_reaches_all
         assert await together.ask(5) == 10
 
     asyncio.run(main())
+
+
+def test_whoever_comes_while_the_first_one_waits_for_company_is_taken_along() -> None:
+    async def main() -> None:
+        batches: list[list[int]] = []
+        has_company = asyncio.Event()
+
+        async def work(items: Sequence[int]) -> Sequence[int]:
+            batches.append(list(items))
+            return items
+
+        async def company() -> None:
+            await has_company.wait()
+
+        together: Together[int, int] = Together(work, company=company)
+        first = asyncio.create_task(together.ask(1))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(together.ask(2))
+        await asyncio.sleep(0)
+        has_company.set()
+
+        assert list(await asyncio.gather(first, second)) == [1, 2]
+        assert batches == [[1, 2]]
+
+    asyncio.run(main())
+
+
+def test_scenes_that_end_one_after_the_other_are_checked_together(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    async def count(conn: Connection, project_id: UUID, scene_ids: Sequence[str]) -> Any:
+        asked.append(len(scene_ids))
+        return await picture_records(conn, project_id, scene_ids)
+
+    monkeypatch.setattr(frames, "picture_records", count)
+    studio.bring(film([f"A lighthouse {number}" for number in range(6)]))
+
+    run = studio.run()
+
+    assert len(run.outcomes) == sum(asked) == 6
+    assert len(asked) < 6

@@ -254,6 +254,17 @@ def test_hundreds_of_kept_scenes_are_a_handful_of_statements(studio: Studio) -> 
     assert statements == 2 * -(-scenes // MAX_BATCH)
 
 
+def test_what_came_before_a_new_version_is_read_once(studio: Studio) -> None:
+    studio.bring(film(["A red boat"]))
+    studio.run()
+
+    with counting_histories() as asked:
+        made = told(regenerate(studio))
+
+    assert len(asked) == 2, "the attempts, and the version before"
+    assert made == told(studio.run()), "as a later run reads it"
+
+
 def test_a_scene_that_is_cut_off_takes_nobody_with_it(studio: Studio) -> None:
     studio.bring(film(["A red boat"]))
     studio.run()

@@ -92,9 +92,9 @@ def test_every_line_of_a_scene_names_project_scene_generation_and_run(scripted: 
         assert {line["generation"] for line in told if line.get("stage", "check") != "check"} == {
             generation_id
         }
-        assert told[-1]["message"] == "scene generated"
-        assert told[-1]["version"] == 1
-        assert told[-1]["generation"] == generation_id
+        [ended] = [line for line in told if line["message"] == "scene generated"]
+        assert ended["version"] == 1
+        assert ended["generation"] == generation_id
 
 
 def test_what_a_stage_brought_stands_on_its_line(scripted: Studio) -> None:

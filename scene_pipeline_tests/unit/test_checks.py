@@ -2,17 +2,20 @@
 
 import io
 import re
+import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import shake_256
 from pathlib import Path
 
+import imagehash
 import pytest
 from PIL import Image, ImageEnhance
 
 import scene_pipeline
 from scene_pipeline.database.checked_frames import PictureRecord, RefusedPicture, SceneStanding
-from scene_pipeline.media.perceptual import Likeness, likeness
+from scene_pipeline.media.perceptual import Likeness, likeness, perceptual_hash
 from scene_pipeline.media.thumbnails import MAX_THUMBNAIL_BYTES, encode_within, reduce_to_rgb
 from scene_pipeline.pipeline.checking.addresses import Answer
 from scene_pipeline.pipeline.checking.verdicts import (
@@ -236,6 +239,26 @@ def test_only_the_same_picture_looks_the_same(
 
     assert found is not None
     assert found.is_same is is_same
+
+
+def test_the_hash_has_the_bits_of_the_library_s_and_needs_no_scipy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = [
+        paint(f"A lighthouse, view {seed}", seed, size)
+        for seed, size in enumerate([(320, 180), (180, 320), (96, 96), (64, 40)] * 5)
+    ]
+    pictures += [
+        Image.frombytes("RGB", (48, 48), shake_256(bytes([seed])).digest(48 * 48 * 3))
+        for seed in range(20)
+    ]
+    expected = [imagehash.phash(picture) for picture in pictures]
+
+    monkeypatch.setitem(sys.modules, "scipy", None)
+
+    assert [perceptual_hash(picture) for picture in pictures] == expected
+    with pytest.raises(ModuleNotFoundError):
+        imagehash.phash(pictures[0])
 
 
 def test_what_is_no_picture_is_not_compared() -> None:

@@ -26,6 +26,8 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\x00"
 _KEPT_APPLICATION = {_APP0: b"JFIF\x00", _APP2: b"ICC_PROFILE\x00", _APP14: b"Adobe"}
 # Within a scan 0xFF is followed by 0x00 or a restart; anything else is the next marker.
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_FILL = re.compile(rb"\xff+")
+"""Fill bytes before a marker, and the first byte of the marker itself."""
 MAX_SEGMENT_BYTES = 65533
 
 
@@ -103,9 +105,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     yield _SOI, 0, 2
     start = 2
     while True:
-        position = start
-        while data[position : position + 2] == b"\xff\xff":  # fill bytes before a marker
-            position += 1
+        fill = _FILL.match(data, start)
+        position = start if fill is None else fill.end() - 1
         if position + 2 > len(data):
             raise truncated("its end is missing")
         marker = data[position + 1]

@@ -6,7 +6,7 @@ mean (`verdicts`).
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -36,13 +36,17 @@ from scene_pipeline.pipeline.checking.verdicts import (
 from scene_pipeline.pipeline.checks import CHECKS, CheckedAsset, CheckName, CheckVerdict
 from scene_pipeline.pipeline.orders import SceneChecked, SceneRef
 from scene_pipeline.pipeline.services import Services
-from scene_pipeline.pipeline.together import Together
+from scene_pipeline.pipeline.together import Together, this_instant
 
 _SHOWN_ORDER = {check.name: place for place, check in enumerate(CHECKS)}
 _COMPARING: Final[CheckName] = "not_a_duplicate_of_the_previous_version"
 _ASKING: Final[CheckName] = "url_serves_the_stored_bytes"
+_COMPARED_TOGETHER = 16
+"""Pairs of pictures that a thread compares before it gives way to others: some milliseconds."""
 _Place = tuple[UUID, str]
 """A project and a scene of it."""
+_Pair = tuple[bytes, bytes]
+"""Two thumbnails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +68,25 @@ class FrameChecker:
         asking: Bounds questions to addresses; not what bounds downloads, since a slow host must
             not hold up pictures that are paid for.
         run_id: Dagster's id of the run.
+        company: What a scene waits for before the facts of all that wait are read.
     """
 
     def __init__(
-        self, services: Services, asking: asyncio.Semaphore, run_id: str | None = None
+        self,
+        services: Services,
+        asking: asyncio.Semaphore,
+        run_id: str | None = None,
+        *,
+        company: Callable[[], Awaitable[None]] = this_instant,
     ) -> None:
         self._services = services
         self._run_id = run_id
         self._asking = asking
         self._addresses: AddressReader | None = None
-        self._reading: Together[_Place, _Facts] = Together(self._read)
+        self._reading: Together[_Place, _Facts] = Together(self._read, company=company)
+        self._comparing: Together[_Pair, Likeness | None] = Together(
+            self._compare_pairs, _COMPARED_TOGETHER
+        )
         self._keeping: Together[list[VerdictRow], None] = Together(self._keep)
 
     def close(self) -> None:
@@ -125,7 +138,10 @@ class FrameChecker:
         this, before = record.thumbnail, record.previous_thumbnail
         if this is None or before is None:
             return None
-        return await self._services.call(likeness, this, before)
+        return await self._comparing.ask((this, before))
+
+    async def _compare_pairs(self, pairs: Sequence[_Pair]) -> list[Likeness | None]:
+        return await self._services.call(_likenesses, pairs)
 
     async def _ask(
         self, ref: SceneRef, record: PictureRecord, kept: VerdictRow | None
@@ -168,6 +184,10 @@ class FrameChecker:
         async with self._services.pool.connection() as conn:
             await save_verdicts(conn, [row for rows in groups for row in rows], run_id=self._run_id)
         return [None] * len(groups)
+
+
+def _likenesses(pairs: Sequence[_Pair]) -> list[Likeness | None]:
+    return [likeness(this, before) for this, before in pairs]
 
 
 def _told_again(kept: VerdictRow, name: CheckName) -> CheckVerdict:

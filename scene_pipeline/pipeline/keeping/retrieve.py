@@ -115,6 +115,7 @@ async def inspect_picture(
     data: bytes,
     *,
     embed: Edition | None,
+    project: str | None = None,
 ) -> InspectedImage:
     """Check a picture completely and put the generation's facts into it.
 
@@ -124,6 +125,7 @@ async def inspect_picture(
         picture: Which of its pictures.
         data: As it arrived.
         embed: How the facts are laid out in it; None for a picture without any.
+        project: The project's key, which is asked for where it is not given.
 
     Raises:
         ImageError: It is not a picture that we accept.
@@ -131,9 +133,11 @@ async def inspect_picture(
     if embed is None:
         return await services.call(services.workers.inspect, data)
     facts = _embedded_metadata(generation, picture)
-    if embed != 1:
+    if embed != 1 and project is None:
         async with services.pool.connection() as conn:
-            facts["project"] = await project_key(conn, generation.project_id)
+            project = await project_key(conn, generation.project_id)
+    if embed != 1 and project is not None:
+        facts["project"] = project
     return await services.call(
         services.workers.inspect, data, metadata=facts, embed=True, edition=embed
     )

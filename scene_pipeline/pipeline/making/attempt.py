@@ -5,7 +5,7 @@ follows from a rejected one, and a scene's outcome (`pipeline.making.scene_flow`
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -22,6 +22,7 @@ from scene_pipeline.pipeline.facts import frame_facts, generation_facts, usd
 from scene_pipeline.pipeline.frame_history import generation_history
 from scene_pipeline.pipeline.keeping.external import external_note
 from scene_pipeline.pipeline.making.generate import generate
+from scene_pipeline.pipeline.making.histories import ToldHistory
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.rehost import rehost
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
@@ -30,7 +31,6 @@ from scene_pipeline.pipeline.orders import (
     FrameFacts,
     SceneOutcome,
     SceneStatus,
-    Stage,
     StageDone,
 )
 from scene_pipeline.pipeline.planning import chains, ladder
@@ -58,37 +58,56 @@ async def attempt(
         generation = locked
         if locked.cost_micros is None or locked.run_id == context.order.run_id:
             context.paid_here[work.ref].add(locked.id)
+        made_by = _other_run(context, locked)
+        is_kept = made_by is not None
         if generation.state in ("planned", "submitting", "submitted"):
             generation = await generate(context, generation, voice)
         _raise_failed(generation)
         before = await failed_before(context, generation)
         facts = generation_facts(generation) | _ladder_facts(context, generation, before)
+        history = ToldHistory(context.histories)
         if context.is_untold(work.ref, "generated_frame"):
-            facts |= generation_history(await context.histories.of(generation.id))
-        await context.tell(StageDone(work.ref, "generated_frame", facts))
+            facts |= generation_history(await history.attempts(generation))
+        await context.tell(StageDone(work.ref, "generated_frame", facts, is_kept=is_kept))
         if "scene_image" in context.order.stages and not generation.is_terminal:
             generation = await rehost(context, generation, voice)
         _raise_failed(generation)
         frame = await _frame(context, generation)
-        cost_usd = await spent(context, work)
+        cost_usd = await _spent_with(context, work, generation)
         if frame is not None:
             note = _external_note(generation, frame)
             facts = {} if note is None else {"storage_note": note.message}
-            await _tell_frame(context, work, "scene_image", frame, facts)
+            done = StageDone(work.ref, "scene_image", facts, frame, is_kept=is_kept)
+            await _tell_frame(context, done, generation, history)
             if "scene_start_frame" in context.order.stages and generation.state == "recorded":
                 with stage("publish"):
                     verdict = await _publish(publisher, generation, frame)
-                frame = await _frame(context, generation) or frame
                 if verdict not in ("written", "already"):
+                    frame = await _frame(context, generation) or frame
                     return _superseded(work, frame, verdict, cost_usd)
+                generation = replace(generation, state="published")
             if frame.is_current:
-                await _tell_frame(context, work, "scene_start_frame", frame, {})
+                done = StageDone(work.ref, "scene_start_frame", {}, frame, is_kept=is_kept)
+                await _tell_frame(context, done, generation, history)
     if generation.state == "superseded":
         return _superseded(work, frame, "prompt_changed", cost_usd)
     note = _note(context, work.ref.project_key, generation, before, frame)
-    # A picture that was taken over was made long ago.
-    status: SceneStatus = "generated" if generation.reused_image_id is None else "kept"
-    return SceneOutcome(work.ref, status, frame, note, cost_usd)
+    # A picture that was taken over was made long ago, and one that was waited for by another run.
+    is_kept = is_kept or generation.reused_image_id is not None
+    status: SceneStatus = "kept" if is_kept else "generated"
+    return SceneOutcome(work.ref, status, frame, note, cost_usd, made_by)
+
+
+def _other_run(context: RunContext, locked: Generation) -> str | None:
+    """The run that has made a generation to its end meanwhile; None where this one is at it.
+
+    What this run has had in hand itself stays its own, also where a lost connection lets it look
+    at its finished work again.
+    """
+    if locked.state != "published":
+        context.worked_on.add(locked.id)
+    is_ours = locked.id in context.worked_on or locked.run_id == context.order.run_id
+    return None if is_ours else locked.run_id
 
 
 async def failed_before(context: RunContext, generation: Generation) -> list[Generation]:
@@ -125,6 +144,13 @@ async def spent(context: RunContext, work: SceneWork) -> Decimal:
             return usd(await rungs.spent_micros(conn, paid))
     except psycopg.Error:
         return usd(0)  # the ledger is what counts; this figure is only shown
+
+
+async def _spent_with(context: RunContext, work: SceneWork, generation: Generation) -> Decimal:
+    """The same where a generation is at hand as it stands, which mostly says it all."""
+    if context.paid_here.get(work.ref) == {generation.id}:
+        return usd(generation.cost_micros)
+    return await spent(context, work)
 
 
 def _raise_failed(generation: Generation) -> None:
@@ -196,12 +222,12 @@ async def _lock(
 
 
 async def _tell_frame(
-    context: RunContext, work: SceneWork, ended: Stage, frame: FrameFacts, facts: Mapping[str, Any]
+    context: RunContext, done: StageDone, generation: Generation, history: ToldHistory
 ) -> None:
     """Tell a stage with what came before its version; asked for only where it is told."""
-    if context.is_untold(work.ref, ended):
-        shown = await context.histories.complete(frame)
-        await context.tell(StageDone(work.ref, ended, facts, shown))
+    if done.frame is not None and context.is_untold(done.scene, done.stage):
+        shown = await history.complete(done.frame, generation)
+        await context.tell(replace(done, frame=shown))
 
 
 async def _frame(context: RunContext, generation: Generation) -> FrameFacts | None:

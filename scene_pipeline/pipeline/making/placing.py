@@ -94,6 +94,7 @@ async def _fetch_and_inspect(
                 picture,
                 fetched.data,
                 embed=edition_of_today(context.services),
+                project=voice.ref.project_key,
             )
     failpoint("after_inspect")
     return SeenPicture(picture, image, fetched)

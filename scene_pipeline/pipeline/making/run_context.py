@@ -13,7 +13,6 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.database.slots import ProviderSlots
 from scene_pipeline.errors import ProviderError
-from scene_pipeline.pipeline.checking.frames import FrameChecker
 from scene_pipeline.pipeline.facts import micros
 from scene_pipeline.pipeline.making.histories import FrameHistories
 from scene_pipeline.pipeline.orders import (
@@ -50,8 +49,6 @@ class RunContext:
     database: DatabasePatience
     histories: FrameHistories
     """What came before a frame, for those who look at it."""
-    checker: FrameChecker
-    """Checks frames as they stand when their scene's stages are done."""
     stopped_by: dict[str, ProviderError] = field(default_factory=dict)
     """By provider, set when it refuses everything: later scenes do not even try it."""
     told: set[tuple[SceneRef, Stage]] = field(default_factory=set)
@@ -62,6 +59,8 @@ class RunContext:
     """Scenes whose outcome was told."""
     paid_here: defaultdict[SceneRef, set[UUID]] = field(default_factory=lambda: defaultdict(set))
     """Generations whose cost is this run's: not paid before it, nor by a run waited for."""
+    worked_on: set[UUID] = field(default_factory=set)
+    """Generations that had something left to be done when this run took them in hand."""
 
     @classmethod
     def create(
@@ -87,9 +86,6 @@ class RunContext:
             uploads=asyncio.Semaphore(settings.upload_concurrency),
             database=DatabasePatience(services.sleep),
             histories=FrameHistories(services),
-            checker=FrameChecker(
-                services, asyncio.Semaphore(settings.download_concurrency), order.run_id
-            ),
         )
 
     async def tell(self, done: StageDone) -> None:

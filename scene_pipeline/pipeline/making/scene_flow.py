@@ -1,7 +1,6 @@
 """One scene from its plan to its outcome, telling each stage the moment it is committed."""
 
 import copy
-import logging
 from decimal import Decimal
 
 import psycopg
@@ -9,23 +8,23 @@ import psycopg
 from scene_pipeline.database import generations
 from scene_pipeline.database.rows import Generation
 from scene_pipeline.errors import AmbiguousSubmitError, BlockedError, SceneError, ScenePipelineError
-from scene_pipeline.pipeline.checks import CHECKS
 from scene_pipeline.pipeline.facts import database_failure, failure_of, no_frame_failure, usd
 from scene_pipeline.pipeline.making.attempt import attempt, failed_before, spent
+from scene_pipeline.pipeline.making.following_checks import FollowingChecks
 from scene_pipeline.pipeline.making.kept_frame import keep
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.making.submitting import SCENE_CHANGED
-from scene_pipeline.pipeline.orders import SceneChecked, SceneOutcome, SceneStatus, StageDone
+from scene_pipeline.pipeline.orders import SceneOutcome, SceneStatus, StageDone
 from scene_pipeline.pipeline.planning import chains, ladder
 from scene_pipeline.pipeline.planning.failures import CONTENT_REJECTED
 from scene_pipeline.pipeline.planning.scene_work import SceneWork
-from scene_pipeline.telemetry.stages import generation_record, stage
-
-_log = logging.getLogger(__name__)
+from scene_pipeline.telemetry.stages import generation_record
 
 
-async def run_scene(context: RunContext, publisher: Publisher, work: SceneWork) -> None:
+async def run_scene(
+    context: RunContext, publisher: Publisher, checks: FollowingChecks, work: SceneWork
+) -> None:
     """Do a scene's work and tell its outcome, whatever happens to it.
 
     Never raises for what befell the scene; only cancellation passes through.
@@ -37,26 +36,9 @@ async def run_scene(context: RunContext, publisher: Publisher, work: SceneWork) 
         outcome = _failed(work, error, await spent(context, work))
     except psycopg.Error as error:
         outcome = _failed(work, database_failure(error), usd(0))
-    await _check(context, work)
     context.finished.add(work.ref)
     await context.emit(outcome)
-
-
-async def _check(context: RunContext, work: SceneWork) -> None:
-    """Tell what the checks find of the scene's frame as it stands now."""
-    assets = {check.asset for check in CHECKS} & context.order.stages
-    if not assets:
-        return
-    try:
-        with stage("check"):
-            verdicts = await context.checker.check(work.project_id, work.ref, assets)
-    except Exception as error:  # noqa: BLE001  # no verdict is no reason for a scene to fail
-        _log.warning(
-            "Scene %s was not checked: %s.", work.ref.scene_id, type(error).__name__, exc_info=True
-        )
-        return
-    if verdicts:
-        await context.emit(SceneChecked(work.ref, verdicts))
+    checks.follow(work.project_id, work.ref)
 
 
 async def _work(context: RunContext, publisher: Publisher, work: SceneWork) -> SceneOutcome:

@@ -2,8 +2,8 @@
 
 A fixed number of workers take scenes from the plan and carry each from prompt to document; every
 stage has its own bound, and the queue of events is bounded too, so that memory depends on the
-bounds and not on the number of scenes. One bad scene ends as an outcome and holds nothing up. The
-scenes of a continuity group are one worker's, one after the other.
+bounds and not on the number of scenes. One bad scene ends as an outcome and holds nothing up, and
+checks follow the outcomes. The scenes of a continuity group are one worker's, one after the other.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.errors import DatabaseError
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.making.continuity import units_of
+from scene_pipeline.pipeline.making.following_checks import FollowingChecks
 from scene_pipeline.pipeline.making.narration import narrated
 from scene_pipeline.pipeline.making.publish import Publisher
 from scene_pipeline.pipeline.making.run_context import RunContext
@@ -35,8 +36,8 @@ async def stream_frames(order: FrameOrder, services: Services) -> AsyncGenerator
     """Work on every scene of an order and tell what happens, in the order in which it happens.
 
     Yields:
-        `StageDone` when a stage is committed, `SceneProgress` for live displays, and exactly one
-        `SceneOutcome` per scene.
+        `StageDone` when a stage is committed, `SceneProgress` for live displays, exactly one
+        `SceneOutcome` per scene, and what the checks found after that.
 
     Raises:
         UsageError: The order cannot be planned; nothing was changed.
@@ -60,7 +61,7 @@ async def _stream_frames(
 
         async def work_and_say_so() -> None:
             try:
-                await _work_through(context, units)
+                await _work_and_check(context, units)
             except Exception:
                 await events.put(None)
                 raise
@@ -75,7 +76,6 @@ async def _stream_frames(
         finally:
             workers.cancel()
             await asyncio.gather(workers, return_exceptions=True)
-            context.checker.close()
 
 
 async def _plan(order: FrameOrder, services: Services) -> list[tuple[SceneWork, ...]]:
@@ -89,7 +89,15 @@ async def _plan(order: FrameOrder, services: Services) -> list[tuple[SceneWork, 
         raise DatabaseError(message) from error
 
 
-async def _work_through(context: RunContext, units: Sequence[Sequence[SceneWork]]) -> None:
+async def _work_and_check(context: RunContext, units: Sequence[Sequence[SceneWork]]) -> None:
+    """Carry every scene to its outcome, and wait for the checks that follow them."""
+    async with FollowingChecks(context.order, context.services, context.emit) as checks:
+        await _work_through(context, checks, units)
+
+
+async def _work_through(
+    context: RunContext, checks: FollowingChecks, units: Sequence[Sequence[SceneWork]]
+) -> None:
     settings = context.services.settings
     publisher = Publisher(context.services)
     waiting = iter(units)
@@ -98,7 +106,7 @@ async def _work_through(context: RunContext, units: Sequence[Sequence[SceneWork]
         for unit in waiting:
             for work in unit:
                 with scene_record(work.ref.project_key, work.ref.scene_id):
-                    await run_scene(context, publisher, work)
+                    await run_scene(context, publisher, checks, work)
 
     count = min(
         len(units),

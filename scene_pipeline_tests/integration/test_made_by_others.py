@@ -1,0 +1,70 @@
+"""What a run tells of scenes that another run made while it waited for them."""
+
+import threading
+from decimal import Decimal
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from scene_pipeline.pipeline.making import attempt
+from scene_pipeline.pipeline.making.stream import stream_frames
+from scene_pipeline.pipeline.orders import FrameOrder, SceneProgress, SceneRef, StageDone
+from scene_pipeline.pipeline.services import Services
+from scene_pipeline.providers.base import ImageRequest
+from scene_pipeline_tests.films import Run, Studio, film
+from scene_pipeline_tests.integration.test_continuity import studio_with
+from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.standins.scripted_provider import scripted_provider
+
+FIRST, SECOND = str(uuid4()), str(uuid4())
+
+
+def test_a_frame_that_another_run_made_is_not_counted_as_made_here(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "ATTACH_POLL_SECONDS", 0.05)
+    first, second = Run(), Run()
+    is_waited_for = threading.Event()
+
+    def hold_dawn(request: ImageRequest) -> None:
+        assert "Dusk" in request.prompt or is_waited_for.wait(30)
+
+    def watched(studio: Studio) -> None:
+        order = FrameOrder(
+            tuple(SceneRef("film", f"scene_{n}") for n in (1, 2)), "ensure", "", SECOND
+        )
+
+        async def work(services: Services) -> None:
+            async for event in stream_frames(order, services):
+                second.events.append(event)
+                if isinstance(event, SceneProgress) and "another run" in event.text:
+                    is_waited_for.set()
+
+        studio.do(work)
+
+    with scripted_provider() as provider:
+        provider.before_accepting = hold_dawn
+        studio = studio_with(provider, database_url, tmp_path)
+        studio.bring(film(["Dawn", "Dusk"]))
+        maker = threading.Thread(
+            target=lambda: first.events.extend(studio.run("scene_1", run_id=FIRST).events)
+        )
+        maker.start()
+        wait_until(lambda: bool(studio.sql("SELECT 1 FROM generations WHERE state = 'submitting'")))
+        watched(studio)
+        maker.join(60)
+        again = studio.run("scene_1", "scene_2")
+
+    assert first.statuses == {"scene_1": "generated"}
+    assert second.statuses == {"scene_1": "kept", "scene_2": "generated"}
+    told = second.outcomes
+    assert (told["scene_1"].made_by_run, told["scene_2"].made_by_run) == (FIRST, None)
+    assert told["scene_1"].cost_usd == Decimal(0)
+    assert told["scene_1"].frame is not None
+    assert {
+        (event.scene.scene_id, event.is_kept)
+        for event in second.events
+        if isinstance(event, StageDone) and event.stage != "scene_prompt"
+    } == {("scene_1", True), ("scene_2", False)}
+    assert [one.made_by_run for one in again.outcomes.values()] == [None, None]
