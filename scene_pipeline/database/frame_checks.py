@@ -4,7 +4,7 @@ Belongs here: SQL. Does not belong here: coming to a verdict (`pipeline.checking
 judged by (`checked_frames`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, LiteralString
@@ -72,9 +72,9 @@ async def save_verdicts(
     newest = {(row.project_id, row.scene_id, row.name): row for row in rows}
     if not newest:
         return
-    # In one order, so that two writers never wait for each other.
     ordered = [newest[key] for key in sorted(newest, key=str)]
     async with conn.transaction():
+        await _take_turn(conn, {row.project_id for row in ordered})
         failing = await _failing(conn, ordered)
         await _replace(conn, ordered)
         for row in ordered:
@@ -98,13 +98,25 @@ def _key(row: VerdictRow) -> _Key:
     return row.project_id, row.scene_id, row.name
 
 
+async def _take_turn(conn: Connection, project_ids: Set[UUID]) -> None:
+    """Keep other writers of these projects out until the transaction ends.
+
+    Locks of rows do not: rows that are not there yet cannot be locked, so that two writers would
+    tell the same failure, or wait for each other for ever.
+    """
+    await conn.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('frame_checks/' || id, 0))"
+        " FROM unnest(%s::text[]) AS id",
+        (sorted(map(str, project_ids)),),
+    )
+
+
 async def _failing(conn: Connection, rows: Sequence[VerdictRow]) -> frozenset[_Key]:
-    """Which of these checks failed by what is kept; it is held until the transaction ends."""
+    """Which of these checks failed by what is kept."""
     cursor = await conn.execute(
         "SELECT c.project_id, c.scene_id, c.name, c.passed"
-        " FROM unnest(%s::uuid[], %s::text[], %s::text[]) WITH ORDINALITY"
-        "   AS t(project_id, scene_id, name, place)"
-        " JOIN frame_checks c USING (project_id, scene_id, name) ORDER BY t.place FOR UPDATE OF c",
+        " FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS t(project_id, scene_id, name)"
+        " JOIN frame_checks c USING (project_id, scene_id, name)",
         (
             [row.project_id for row in rows],
             [row.scene_id for row in rows],
@@ -181,21 +193,44 @@ async def kept_verdicts(
     return frozenset(VerdictRow(**row) for row in await cursor.fetchall())
 
 
+async def save_unasked(conn: Connection, addresses: Sequence[CurrentAddress]) -> None:
+    """Keep that it was the turn of addresses of which nobody could be asked: it has passed."""
+    # In one order, so that two writers never wait for each other.
+    ordered = sorted(addresses, key=lambda one: (str(one.project_id), one.scene_id))
+    await conn.execute(
+        "INSERT INTO unasked_addresses (project_id, scene_id, version)"
+        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::integer[])"
+        " ON CONFLICT (project_id, scene_id) DO UPDATE SET version = excluded.version,"
+        " tried_at = excluded.tried_at",
+        (
+            [one.project_id for one in ordered],
+            [one.scene_id for one in ordered],
+            [one.version for one in ordered],
+        ),
+    )
+
+
 _CURRENT: LiteralString = """
 SELECT i.project_id, p.key AS project_key, i.scene_id, i.version, i.storage_url AS url, i.sha256,
        i.file_size AS size_bytes
 FROM scene_images i JOIN projects p ON p.id = i.project_id AND NOT p.is_scratch
 LEFT JOIN frame_checks c ON c.project_id = i.project_id AND c.scene_id = i.scene_id
     AND c.name = %(name)s AND c.version = i.version
-WHERE i.is_current AND i.storage_status = 'stored'
+LEFT JOIN unasked_addresses a ON a.project_id = i.project_id AND a.scene_id = i.scene_id
+    AND a.version = i.version
+WHERE i.is_current AND i.storage_status = 'stored' AND i.storage_url ~ '^https?://'
 """
+"""With what was found last time, and when nobody could be asked. An object in memory has no address
+that anybody could ask."""
+_OLDEST_FIRST: LiteralString = " ORDER BY greatest(c.checked_at, a.tried_at) NULLS FIRST"
 
 
 async def due_addresses(conn: Connection, name: str, limit: int) -> list[CurrentAddress]:
     """Addresses to be asked next, of all projects but drills: archived ones have readers too.
 
     Those that failed last time come first, in at most half of the number, so that a repair shows
-    soon; then those that were not asked for longest, before all others those that never were.
+    soon; then those whose turn was longest ago, before all others those that never had one. A turn
+    counts also where nobody could be asked.
 
     Args:
         conn: Any.
@@ -204,11 +239,11 @@ async def due_addresses(conn: Connection, name: str, limit: int) -> list[Current
     """
     values = {"name": name, "failed": limit // 2, "limit": limit}
     cursor = await conn.execute(
-        _CURRENT + " AND NOT c.passed ORDER BY c.checked_at LIMIT %(failed)s", values
+        _CURRENT + " AND NOT c.passed" + _OLDEST_FIRST + " LIMIT %(failed)s", values
     )
     due = [CurrentAddress(**row) for row in await cursor.fetchall()]
     cursor = await conn.execute(
-        _CURRENT + " ORDER BY c.checked_at NULLS FIRST, p.key, i.scene_id LIMIT %(limit)s", values
+        _CURRENT + _OLDEST_FIRST + ", p.key, i.scene_id LIMIT %(limit)s", values
     )
     seen = {(address.project_id, address.scene_id) for address in due}
     for row in await cursor.fetchall():

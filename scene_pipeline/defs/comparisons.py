@@ -28,9 +28,9 @@ _ATTEMPT_COLUMNS = (
     ("cost_usd", "float", "What was paid for it, in US dollars."),
     ("cost_kind", "string", "Whether that is estimated, metered or free."),
     ("when", "string", "When it was planned, in UTC."),
-    ("generation", "string", "Its id."),
 )
-"""In the order in which they matter: Dagster's page cuts wide tables off at the right."""
+"""In the order in which they matter: Dagster's page cuts wide tables off at the right, and with
+them the prompts above. A version's generation stands beside it."""
 
 
 def comparison_metadata(frame: FrameFacts) -> MetadataValues:
@@ -85,7 +85,6 @@ def _attempt_row(attempt: Attempt) -> dg.TableRecord:
             "cost_usd": float(attempt.cost_usd),
             "cost_kind": attempt.cost_kind or "",
             "when": f"{attempt.started_at:%Y-%m-%d %H:%M:%S}",
-            "generation": attempt.generation_id,
         }
     )
 

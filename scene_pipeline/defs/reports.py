@@ -19,7 +19,15 @@ from scene_pipeline.defs.metadata import (
     inline_image,
 )
 from scene_pipeline.defs.partitions import projects
-from scene_pipeline.defs.report_tables import catalogue_columns, table_metadata
+from scene_pipeline.defs.report_tables import (
+    DAYS_SHOWN,
+    FAILURES_SHOWN,
+    MODELS_SHOWN,
+    PROJECTS_SHOWN,
+    SCENES_SHOWN,
+    catalogue_columns,
+    table_metadata,
+)
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.upkeep_work import at_work
 from scene_pipeline.pipeline.reporting.report_columns import PROJECT_COLUMNS, SCENE_COLUMNS
@@ -128,12 +136,12 @@ def _project_metadata(stored: "StoredReport") -> MetadataValues:
         "failures": dg.MetadataValue.int(totals.failures),
         "rejections": dg.MetadataValue.int(totals.rejections),
         "seconds": dg.MetadataValue.float(totals.seconds),
-        "models": table_metadata(report.models),
-        "failure_codes": table_metadata(report.failures),
-        "scenes": table_metadata(report.scenes),
+        "models": table_metadata(report.models, MODELS_SHOWN),
+        "failure_codes": table_metadata(report.failures, FAILURES_SHOWN),
+        "scenes": table_metadata(report.scenes, SCENES_SHOWN),
         **_addresses(stored.tables),
         "project": dg.MetadataValue.text(report.project_key),
-        **_paths(_files(stored.tables)),
+        "storage_paths": _paths(_files(stored.tables)),
     }
 
 
@@ -146,9 +154,9 @@ def _portfolio_metadata(stored: "StoredPortfolioReport") -> MetadataValues:
     shown: MetadataValues = {} if preview is None else {"preview": preview}
     return {
         **shown,
-        "projects": table_metadata(report.projects),
-        "models": table_metadata(report.models),
-        "days": table_metadata(report.days),
+        "projects": table_metadata(report.projects, PROJECTS_SHOWN),
+        "models": table_metadata(report.models, MODELS_SHOWN),
+        "days": table_metadata(report.days, DAYS_SHOWN),
         "chart": dg.MetadataValue.url(stored.chart.storage_url),
         **_addresses(stored.tables),
         "day": dg.MetadataValue.text(report.today.isoformat()),
@@ -166,7 +174,7 @@ def _portfolio_metadata(stored: "StoredPortfolioReport") -> MetadataValues:
             cost_30_days_usd=usd(totals.month_micros),
             cost_per_frame_usd=dollars_each(totals.money, totals.frames),
         ),
-        **_paths([*_files(stored.tables), stored.chart]),
+        "storage_paths": _paths([*_files(stored.tables), stored.chart]),
     }
 
 
@@ -206,6 +214,6 @@ def _data_version(tables: "Mapping[str, StoredTable]") -> dg.DataVersion:
     return dg.DataVersion(sha256(digests.encode()).hexdigest())
 
 
-def _paths(files: "Sequence[ReportFileRow]") -> MetadataValues:
-    """Where the files are, for programs that read the store itself."""
-    return {f"{file.kind}_path": dg.MetadataValue.text(file.storage_path) for file in files}
+def _paths(files: "Sequence[ReportFileRow]") -> dg.JsonMetadataValue:
+    """Where the files are by kind, for programs that read the store itself."""
+    return dg.MetadataValue.json({file.kind: file.storage_path for file in files})

@@ -16,6 +16,7 @@ from scene_pipeline.defs.catalogue import (
     spends,
     table_schema,
 )
+from scene_pipeline.defs.changed_frames import tell_changed_frames
 from scene_pipeline.defs.checks import standing_results
 from scene_pipeline.defs.columns import Column
 from scene_pipeline.defs.metadata import (
@@ -39,10 +40,15 @@ STORYBOARD_COLUMNS: Final[tuple[Column, ...]] = (
     ("version", "int", "Version that is the scene's frame; empty where it has none."),
     ("why", "string", "Why it stands so; empty where all is well."),
     ("next_action", "string", "What cures that: a sentence or a command."),
-    ("cost_usd", "float", "What the scene has cost so far, failures included."),
+)
+"""The table `scenes` of a materialization, in its order. What a scene has cost stands in the
+project's report, and its address in a table of its own: Dagster's page cuts wide ones off."""
+READY_COLUMNS: Final[tuple[Column, ...]] = (
+    ("scene", "string", "Id of the scene in the master JSON."),
+    ("version", "int", "Version that goes to video."),
     ("url", "string", "Permanent address of the frame."),
 )
-"""The table `scenes` of a materialization, in its order."""
+"""The table `to_video`, in its order."""
 ROWS_SHOWN: Final = 200
 """The event log is a database table; the page shows every scene."""
 START_FRAMES_SHOWN: Final = 20
@@ -75,6 +81,7 @@ def storyboard(
         context.instance.add_run_tags(context.run.run_id, {PROJECT_TAG: project_key})
     with at_work(context.op_execution_context):
         made = pipeline.make_storyboard(project_key, context.run.run_id)
+        yield from tell_changed_frames(context, pipeline, project_key)
         yield from standing_results(context, pipeline, project_key)
     yield dg.MaterializeResult(
         metadata=_metadata(project_key, made), data_version=dg.DataVersion(made.digest)
@@ -92,6 +99,7 @@ def _metadata(project_key: str, made: "StoryboardFacts") -> MetadataValues:
         "url": dg.MetadataValue.url(made.url),
         "start_frames_url": dg.MetadataValue.url(made.start_frames.storage_url),
         "scenes": _scenes_table(made.scenes),
+        "to_video": _ready_table(made.scenes),
         "start_frames": _start_frames(made),
         "project": dg.MetadataValue.text(project_key),
         "scene_count": dg.MetadataValue.int(made.scene_count),
@@ -122,13 +130,23 @@ def _scenes_table(lines: "Sequence[StoryboardLine]") -> dg.TableMetadataValue:
                     "version": line.version,
                     "why": line.why[:_CELL_CHARACTERS],
                     "next_action": line.next_action[:_CELL_CHARACTERS],
-                    "cost_usd": float(line.cost_usd),
-                    "url": line.url,
                 }
             )
             for line in ordered
         ],
         schema=table_schema(STORYBOARD_COLUMNS),
+    )
+
+
+def _ready_table(lines: "Sequence[StoryboardLine]") -> dg.TableMetadataValue:
+    """The frames that go to video, in the document's order."""
+    ready = [line for line in lines if line.is_ready][:ROWS_SHOWN]
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"scene": line.scene_id, "version": line.version, "url": line.url})
+            for line in ready
+        ],
+        schema=table_schema(READY_COLUMNS),
     )
 
 

@@ -14,7 +14,7 @@ from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_frames, launch_storyboard
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.partitions import register_partitions
-from scene_pipeline.defs.report_tables import table_metadata
+from scene_pipeline.defs.report_tables import SCENES_SHOWN, table_metadata
 from scene_pipeline.defs.reports import portfolio_job
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.schedules import portfolio_report_daily
@@ -74,11 +74,15 @@ def test_a_report_is_renewed_with_the_storyboard(
     scenes = shown["scenes"]
     assert [record.data["scene_id"] for record in scenes.records] == ["scene_1", "scene_2"]
     assert [record.data["state"] for record in scenes.records] == ["current", "missing"]
-    assert [c.name for c in scenes.schema.columns] == [column.name for column in SCENE_COLUMNS]
+    assert tuple(column.name for column in scenes.schema.columns) == SCENES_SHOWN
     [model] = shown["models"].records
-    assert (model.data["provider"], model.data["frames"]) == ("offline", 1)
-    text = stored_bytes(runtime, shown["project_report_csv_path"].value).decode()
-    assert [row[0] for row in csv.reader(io.StringIO(text))] == ["scene_id", "scene_1", "scene_2"]
+    assert (model.data["model"], model.data["frames"]) == ("offline/landscape", 1)
+    paths = shown["storage_paths"].value
+    rows = list(
+        csv.reader(io.StringIO(stored_bytes(runtime, paths["project_report_csv"]).decode()))
+    )
+    assert [row[0] for row in rows] == ["scene_id", "scene_1", "scene_2"]
+    assert rows[0] == [column.name for column in SCENE_COLUMNS], "the file has all columns"
     files = studio.sql(
         "SELECT kind, storage_url AS url, storage_path AS path, run_id FROM report_files"
         " WHERE kind LIKE 'project%%'"
@@ -90,8 +94,7 @@ def test_a_report_is_renewed_with_the_storyboard(
         for name, prefix in names.items()
         for form in ("csv", "parquet")
     }
-    for file in files:
-        assert shown[f"{file['kind']}_path"].value == file["path"]
+    assert paths == {file["kind"]: file["path"] for file in files}
 
 
 def test_a_report_has_another_version_where_any_of_its_tables_is_another(
@@ -154,7 +157,7 @@ def test_the_portfolio_shows_its_chart_tables_and_numbers(
         assert preview.width > 1000
         assert len(preview.convert("RGB").getcolors(1_000_000) or []) > 50
     with Image.open(
-        io.BytesIO(stored_bytes(runtime, shown["portfolio_report_chart_path"].value))
+        io.BytesIO(stored_bytes(runtime, shown["storage_paths"].value["portfolio_report_chart"]))
     ) as chart:
         assert chart.size == (1600, 1000)
     counted = numbers(shown)
@@ -208,7 +211,7 @@ def test_a_long_table_is_cut_and_says_so(number: int) -> None:
         for n in range(number)
     ]
 
-    shown = table_metadata(table_of("Scenes", SCENE_COLUMNS, records)).records
+    shown = table_metadata(table_of("Scenes", SCENE_COLUMNS, records), SCENES_SHOWN).records
 
     assert len(shown) == min(number, 101)
     if number > 100:

@@ -1,13 +1,18 @@
 """Contact sheets follow their frames: one run per burst, never a stuck one, never a flood."""
 
 import dagster as dg
+import psycopg
 
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_storyboard
 from scene_pipeline.defs.metadata import REASON_TAG
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.sensors.dead_runs import dead_runs
-from scene_pipeline.defs.sensors.stale_storyboards import stale_storyboards
+from scene_pipeline.defs.sensors.stale_storyboards import (
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    stale_storyboards,
+)
 from scene_pipeline_tests.films import Studio, film
 
 
@@ -73,20 +78,84 @@ def test_a_sheet_waits_for_the_end_of_the_work(
     assert isinstance(tick(instance, runtime), dg.SkipReason)
 
 
-def test_a_failed_sheet_is_tried_again_but_not_for_ever(
+def fail_sheet(instance: dg.DagsterInstance, runtime: PipelineRuntime) -> str:
+    """The run that a tick asks for, and that fails; gives its key."""
+    [request] = requests(tick(instance, runtime))
+    project_run(instance, dg.DagsterRunStatus.FAILURE, **request.tags)
+    return str(request.run_key)
+
+
+def let_pass(instance_url: str, seconds: float) -> None:
+    """As if all runs had ended so much earlier."""
+    with psycopg.connect(instance_url) as conn:
+        conn.execute(
+            "UPDATE runs SET update_timestamp = update_timestamp - make_interval(secs => %s)",
+            (seconds,),
+        )
+
+
+def test_a_failed_sheet_is_tried_again_and_then_ever_more_rarely(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio, instance_url: str
+) -> None:
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    run_keys = [fail_sheet(instance, runtime) for _ in range(3)]
+
+    for pause in (FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS):
+        assert isinstance(tick(instance, runtime), dg.SkipReason)
+        let_pass(instance_url, pause - 60)
+        assert isinstance(tick(instance, runtime), dg.SkipReason)
+        let_pass(instance_url, 60)
+        run_keys.append(fail_sheet(instance, runtime))
+
+    assert len(set(run_keys)) == 5  # Dagster launches the same key never again
+
+
+def test_a_sheet_that_failed_ever_so_often_is_tried_daily(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio, instance_url: str
+) -> None:
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    [request] = requests(tick(instance, runtime))
+    for _ in range(12):
+        project_run(instance, dg.DagsterRunStatus.FAILURE, **request.tags)
+    let_pass(instance_url, LONGEST_PAUSE_SECONDS - 60)
+    assert isinstance(tick(instance, runtime), dg.SkipReason)
+
+    let_pass(instance_url, 60)
+
+    assert len(requests(tick(instance, runtime))) == 1
+
+
+def test_frames_that_are_as_they_once_were_get_a_sheet_again(
     instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
 ) -> None:
     studio.bring(film(["Dawn"]))
     studio.run()
-    run_keys = []
-    for _ in range(3):
+    asked = []
+    for locked in (True, False, True):
+        studio.sql("UPDATE scenes SET locked = %s", locked)
         [request] = requests(tick(instance, runtime))
-        run_keys.append(request.run_key)
-        assert request.tags[REASON_TAG] == "frames changed since the last sheet"
-        project_run(instance, dg.DagsterRunStatus.FAILURE, **request.tags)
+        asked.append(request)
+        launch_storyboard(instance, runtime, "film")
+        project_run(instance, dg.DagsterRunStatus.SUCCESS, **request.tags)
 
-    assert len(set(run_keys)) == 3  # Dagster launches the same key never again
-    assert isinstance(tick(instance, runtime), dg.SkipReason)
+    assert asked[0].tags == asked[2].tags != asked[1].tags
+    assert len({request.run_key for request in asked}) == 3
+
+
+def test_a_sheet_whose_run_was_cancelled_is_asked_for_again(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    [first] = requests(tick(instance, runtime))
+    assert first.tags[REASON_TAG] == "frames changed since the last sheet"
+    project_run(instance, dg.DagsterRunStatus.CANCELED, **first.tags)
+
+    [again] = requests(tick(instance, runtime))
+
+    assert again.run_key != first.run_key
 
 
 def test_sensors_are_on_by_default_since_they_spend_nothing() -> None:

@@ -42,11 +42,11 @@ def test_the_table_answers_which_scenes_are_not_ready_and_why(
         "version": None,
         "why": "no frame yet",
         "next_action": "scene-pipeline run film",
-        "cost_usd": 0.0,
-        "url": None,
     }
     assert (second["scene"], second["is_ready"]) == ("scene_1", True)
-    assert second["url"] == studio.start_frame("scene_1")
+    assert [record.data for record in values["to_video"].records] == [
+        {"scene": "scene_1", "version": 1, "url": studio.start_frame("scene_1")}
+    ]
     assert {column.name for column in values["scenes"].schema.columns} == set(first)
     assert (values["not_ready"].value, values["cost_usd"].value) == (1, 0.0)
     assert (values["scenes_current"].value, values["scenes_missing"].value) == (1, 1)

@@ -53,6 +53,14 @@ def _open_markdown(label: str) -> Callable[[Page], None]:
     return click
 
 
+def _scroll_to(label: str) -> Callable[[Page], None]:
+    def scroll(page: Page) -> None:
+        cell = page.get_by_role("cell", name=label, exact=True)
+        cell.first.evaluate("cell => cell.scrollIntoView()")
+
+    return scroll
+
+
 def _open_partition_of_check(name: str, key: str) -> Callable[[Page], None]:
     def click(page: Page) -> None:
         page.get_by_text(name, exact=True).first.click()
@@ -72,6 +80,7 @@ SHOTS = (
         1000,
         _open_markdown("preview"),
     ),
+    Shot("ui-to-video", of_partition("storyboard", KEY), "to_video", 700, _scroll_to("to_video")),
     Shot("ui-versions", of_partition("scene_image", f"{KEY}/{MADE_TWICE}"), "prompt_diff", 1250),
     Shot(
         "ui-compared",

@@ -3,11 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as TimedOut
 
 import scene_pipeline
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
@@ -23,6 +25,8 @@ from scene_pipeline_tests.end_to_end.edited_film import (
 )
 from scene_pipeline_tests.end_to_end.screenshots import SHOTS, of_partition
 
+PAGE_MARGIN = 24
+"""Pixels at the right, where the UI cuts off what is wider."""
 DOCS = Path(scene_pipeline.__file__).parents[1] / "docs"
 
 pytestmark = pytest.mark.skipif(
@@ -119,6 +123,61 @@ def test_a_check_says_of_every_scene_whether_it_holds(page: Page) -> None:
         page.get_by_text(re.compile(rf"^{status}\s*\({number}\)$")).first.wait_for()
     page.get_by_text(f"{KEY}/{STALE}", exact=True).first.click()
     page.get_by_text("Changed since version 1 was made: prompt.").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("asset", "key", "tables"),
+    [
+        ("storyboard", KEY, ("scenes", "to_video")),
+        ("project_report", KEY, ("models", "failure_codes", "scenes")),
+        ("scene_image", f"{KEY}/{MADE_TWICE}", ("attempts",)),
+    ],
+)
+def test_tables_are_as_wide_as_the_page(
+    page: Page, asset: str, key: str, tables: tuple[str, ...]
+) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(of_partition(asset, key))
+
+    for name in tables:
+        table = shown(page, name).locator("table")
+        table.wait_for()
+        box = table.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 1440 - PAGE_MARGIN, name
+
+
+def test_a_version_that_was_chosen_is_what_the_scene_s_page_shows(
+    cli: CommandLine, page: Page
+) -> None:
+    address = of_partition("scene_image", f"{KEY}/{MADE_TWICE}")
+    page.goto(address)
+    shown(page, "version").wait_for()
+    before = shown(page, "thumbnail").locator("img").get_attribute("src")
+    promoted = cli("promote", KEY, MADE_TWICE, "1")
+    assert promoted.code == 0, promoted.err
+
+    told = page.get_by_role("cell", name="now", exact=True)
+    tries = 0
+    while not told.is_visible():
+        tries += 1
+        assert tries <= 20, "the sensor of stale storyboards has not told it"
+        page.goto(address)
+        shown(page, "version").wait_for()
+        with suppress(TimedOut):
+            told.wait_for(timeout=5_000)
+
+    assert "Version 1 is the scene's frame since" in shown(page, "now").inner_text()
+    assert shown(page, "version").inner_text() == "1"
+    assert "scrubbed pine" in shown(page, "prompt").inner_text()
+    assert shown(page, "prompt_diff").inner_text() == "\u2013"
+    assert shown(page, "thumbnail").locator("img").get_attribute("src") != before
+    assert shown(page, "url").inner_text() in promoted.out
+    assert page.get_by_text("Materialized (11)").is_visible(), "its status is as before"
+    page.goto("/assets/scene_image?view=checks")
+    page.get_by_text("image_decodes", exact=True).first.click()
+    page.get_by_text("Partitions", exact=True).last.click()
+    page.get_by_text(re.compile(r"^Passed\s*\(11\)$")).first.wait_for()
 
 
 def test_the_page_of_the_documentation_shows_every_picture_that_is_taken() -> None:

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from PIL import Image
 
+from scene_pipeline.database.storyboards import projects_with_stale_storyboards
+from scene_pipeline.errors import StorageError
 from scene_pipeline.media.sheet_layout import plan_layout
 from scene_pipeline.pipeline.reporting import storyboard
 from scene_pipeline.pipeline.reporting.portfolio_report import read_portfolio_report
@@ -175,6 +177,32 @@ def test_a_file_that_the_store_has_lost_is_stored_again(mixed: Studio) -> None:
     assert_invariants(mixed)
 
 
+def test_a_store_that_fails_half_way_leaves_nothing_that_the_next_look_does_not_complete(
+    mixed: Studio,
+) -> None:
+    draw(mixed)
+    [sheet] = mixed.sql("SELECT storage_path FROM storyboards")
+    [pages] = mixed.sql("SELECT count(*) AS n FROM report_files")
+    sheets = (mixed.settings.home_directory / "frames" / str(sheet["storage_path"])).parent
+    mixed.run("c")
+    sheets.rename(sheets.with_name("away"))
+    sheets.write_text("a file where the folder of the sheets should be")
+
+    with pytest.raises(StorageError):
+        draw(mixed)
+
+    assert len(projects_with_stale_storyboards(mixed.database_url, 10)) == 1
+    sheets.unlink()
+    sheets.with_name("away").rename(sheets)
+    made = draw(mixed)
+    assert projects_with_stale_storyboards(mixed.database_url, 10) == []
+    assert [scene.scene_id for scene in made.scenes if scene.is_ready] == ["a", "c"]
+    files_now = mixed.sql("SELECT kind, count(*) AS n FROM report_files GROUP BY kind")
+    assert {row["n"] for row in files_now} == {2}, "page and list of the first try are used"
+    assert pages["n"] == len(files_now)
+    assert_invariants(mixed)
+
+
 def test_a_sheet_that_looks_the_same_is_one_object_for_every_state_of_the_costs(
     mixed: Studio,
 ) -> None:
@@ -329,6 +357,29 @@ def test_pictures_are_made_smaller_where_there_are_too_many_of_them(
     for picture in pictures:
         with Image.open(io.BytesIO(picture)) as opened:
             opened.load()
+
+
+def test_a_film_of_more_scenes_than_a_sheet_takes_has_a_page_and_a_list_of_all(
+    mixed: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, int]] = []
+    monkeypatch.setattr(storyboard, "MAX_CELLS", 3)
+
+    async def noting(services: Services) -> StoryboardFacts:
+        sheet = services.workers.contact_sheet
+
+        def note(title: str, subtitle: str, cells: Any) -> Any:
+            drawn.append((subtitle, len(cells)))
+            return sheet(title, subtitle, cells)
+
+        services.workers.contact_sheet = note  # type: ignore[method-assign,assignment]
+        return await make_storyboard("film", services)
+
+    made = mixed.do(noting)
+
+    assert drawn == [("film, 4 scenes, the first 3 of them here", 3)]
+    assert len(start_frames(mixed, made)["scenes"]) == 4
+    assert all(f">{scene_id}<" in html(mixed, made) for scene_id in "abcd")
 
 
 def test_a_large_film_is_read_in_few_statements(

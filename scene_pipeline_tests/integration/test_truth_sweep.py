@@ -142,6 +142,59 @@ def test_our_own_server_that_is_down_is_left_out_without_a_verdict(studio: Studi
     assert asked(studio) == {}
 
 
+def test_urls_that_nobody_can_be_asked_for_take_their_turns_and_keep_none_from_the_others(
+    studio: Studio,
+) -> None:
+    """Our own server is down for two frames, and two are at an address that answers."""
+    elsewhere = f"http://127.0.0.1:{free_port()}"
+    public = studio.settings.model_copy(update={"public_url": elsewhere})
+    studio.sql(
+        "UPDATE scene_images SET storage_url = replace(storage_url, %s, %s)"
+        " WHERE scene_id IN ('scene_3', 'scene_4')",
+        studio.settings.public_url,
+        elsewhere,
+    )
+
+    with serving(public):
+        reports = [sweep(studio, 1) for _ in range(4)]
+
+    assert [report.left_out for report in reports] == [1, 1, 0, 0]
+    assert asked(studio).keys() == {"scene_3", "scene_4"}
+    # From there on all of them in turn, those that could not be asked included.
+    assert [sweep(studio, 1).left_out for _ in range(2)] == [1, 1]
+    tried = studio.sql("SELECT scene_id FROM unasked_addresses ORDER BY scene_id")
+    assert [row["scene_id"] for row in tried] == ["scene_1", "scene_2"]
+
+
+def test_an_address_that_moved_counts_as_never_tried(studio: Studio) -> None:
+    sweep(studio)
+    studio.sql("UPDATE scene_images SET storage_url = storage_url || '#' WHERE version = 1")
+
+    assert studio.sql("SELECT 1 FROM unasked_addresses") == []
+
+
+def test_what_has_no_address_at_all_takes_nothing_of_the_budget(studio: Studio) -> None:
+    studio.sql(
+        "UPDATE scene_images SET storage_url = 'memory://' || storage_path"
+        " WHERE scene_id <> 'scene_4'"
+    )
+    with serving(studio.settings):
+        report = sweep(studio, 1)
+
+    assert (report.passed, report.left_out) == (1, 0)
+    assert asked(studio) == {"scene_4": True}
+
+
+@pytest.mark.parametrize("url", ["http://[::1/frame.png", "http://a b/", "https://", "http://x:y/"])
+def test_an_address_that_is_none_ends_no_sweep(studio: Studio, url: str) -> None:
+    studio.sql("UPDATE scene_images SET storage_url = %s WHERE scene_id = 'scene_1'", url)
+    with serving(studio.settings):
+        report = sweep(studio)
+
+    assert report.passed == 3
+    assert report.checked == 4
+
+
 def test_a_host_that_does_not_answer_is_asked_a_few_times_only(studio: Studio) -> None:
     scenes = {f"more_{number}": "A mountain" for number in range(MAX_UNREACHABLE)}
     elsewhere = Studio(

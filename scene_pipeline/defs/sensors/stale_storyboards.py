@@ -1,5 +1,8 @@
 """Storyboards follow their frames, and whatever else stands on their pages."""
 
+import time
+from typing import Final
+
 import dagster as dg
 
 from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
@@ -10,7 +13,11 @@ from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.scenes.identity import project_partition_key
 
 _PROJECTS_PER_TICK = 50
-_ATTEMPTS_PER_SHEET = 3
+_ATTEMPTS_AT_ONCE = 3
+FIRST_PAUSE_SECONDS: Final = 15 * 60
+"""After as many failures as are tried at once; twice as long after each further one."""
+LONGEST_PAUSE_SECONDS: Final = 24 * 3600
+"""So that what cannot be drawn costs one run a day, and an outage of whatever length passes."""
 
 
 @dg.sensor(
@@ -38,7 +45,7 @@ def stale_storyboards(
     if not requests:
         return dg.SkipReason(
             f"{len(stale)} storyboards are stale; each is being made, waits for the end of a "
-            f"run on its project, or has failed {_ATTEMPTS_PER_SHEET} times."
+            f"run on its project, or has failed {_ATTEMPTS_AT_ONCE} times and is tried again later."
         )
     keys = [request.partition_key for request in requests if request.partition_key]
     return dg.SensorResult(
@@ -49,30 +56,34 @@ def stale_storyboards(
 def _sheet_request(
     instance: dg.DagsterInstance, project_key: str, fingerprint: str
 ) -> dg.RunRequest | None:
-    """A run of the sheet, unless one is under way, work goes on, or it failed too often.
+    """A run of the sheet, unless one is under way, work goes on, or it failed a moment ago.
 
-    Dagster never launches the same `run_key` twice, not even after a failure: it carries the
-    attempt.
+    Dagster never launches the same `run_key` twice, however the run ended: it carries the run
+    before it, since frames that were changed back have the fingerprint that they once had.
     """
     if _has_runs(instance, {PROJECT_TAG: project_key}, ACTIVE_STATUSES):
         return None
-    failed = instance.get_runs_count(
-        dg.RunsFilter(
-            tags={PROJECT_TAG: project_key, SHEET_TAG: fingerprint},
-            statuses=[dg.DagsterRunStatus.FAILURE],
-        )
-    )
-    if failed >= _ATTEMPTS_PER_SHEET:
+    made_for = {PROJECT_TAG: project_key, SHEET_TAG: fingerprint}
+    if _is_paused(instance, made_for):
         return None
+    before = instance.get_run_ids(dg.RunsFilter(tags=made_for), limit=1)
     return dg.RunRequest(
-        run_key=f"storyboard:{project_key}:{fingerprint}:{failed + 1}",
+        run_key=":".join(["storyboard", project_key, fingerprint, *before]),
         partition_key=project_partition_key(project_key),
-        tags={
-            PROJECT_TAG: project_key,
-            SHEET_TAG: fingerprint,
-            **reason_tag("frames changed since the last sheet"),
-        },
+        tags={**made_for, **reason_tag("frames changed since the last sheet")},
     )
+
+
+def _is_paused(instance: dg.DagsterInstance, made_for: dict[str, str]) -> bool:
+    """Whether the sheet failed so often, and so short a time ago, that it has to wait."""
+    failures = dg.RunsFilter(tags=made_for, statuses=[dg.DagsterRunStatus.FAILURE])
+    failed = instance.get_runs_count(failures)
+    newest = instance.get_run_records(failures, limit=1)
+    if failed < _ATTEMPTS_AT_ONCE or not newest:
+        return False
+    doubled = FIRST_PAUSE_SECONDS << min(failed - _ATTEMPTS_AT_ONCE, 16)
+    pause = min(doubled, LONGEST_PAUSE_SECONDS)
+    return time.time() < newest[0].update_timestamp.timestamp() + pause
 
 
 def _has_runs(

@@ -94,7 +94,10 @@ class AddressReader:
             sha256: Of the stored bytes, lower-case hex.
             size_bytes: Of them; not a byte more is read.
         """
-        host = urlsplit(url).netloc
+        try:
+            host = urlsplit(url).netloc
+        except ValueError:
+            return Answer("wrong", "its URL is none that can be read.")
         if self._unanswered.get(host) == 0:
             return await self._ask_host(host, url, sha256, size_bytes)
         # A host that may be silent holds no more places than it takes to know: pictures that were

@@ -94,13 +94,15 @@ async def store_report_file(
         LedgerError: code "object_collected".
     """
     extension = _EXTENSIONS[content_type.partition(";")[0]]
+    # Folder and extension say the rest. A shorter address is one that Dagster's page shows whole.
+    name = kind.removeprefix("project_").removeprefix("storyboard_").removesuffix(f"_{extension}")
     async with services.pool.connection() as conn:
         latest = await latest_report_file(conn, project_id, kind)
     stored = await store_once(
         services,
         data,
         latest,
-        lambda now, digest: report_storage_key(project_id, kind, now, digest, extension),
+        lambda now, digest: report_storage_key(project_id, name, now, digest, extension),
     )
     if latest is not None and stored.is_of(latest):
         return latest

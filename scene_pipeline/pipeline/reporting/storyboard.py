@@ -14,7 +14,7 @@ from scene_pipeline.database import storyboards
 from scene_pipeline.database.report_files import ReportFileRow
 from scene_pipeline.errors import ImageError
 from scene_pipeline.media.images import ContactSheet
-from scene_pipeline.media.sheet_cells import SheetCell
+from scene_pipeline.media.sheet_cells import MAX_CELLS, SheetCell
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.reporting import page, start_frames
 from scene_pipeline.pipeline.reporting.page_layout import page_of
@@ -100,8 +100,8 @@ async def make_storyboard(
     sheet = await services.call(
         services.workers.contact_sheet,
         shown.title,
-        f"{project_key}, {len(shown.scenes)} scenes",
-        [_cell(scene) for scene in shown.scenes],
+        _subtitle(project_key, len(shown.scenes)),
+        [_cell(scene) for scene in shown.scenes[:MAX_CELLS]],
     )
     pictures = await _pictures(services, shown)
     html = await services.call(page.render_page, page_of(shown, pictures))
@@ -208,6 +208,12 @@ def _line(scene: ShownScene) -> StoryboardLine:
         cost_usd=usd(state.cost_micros),
         url=state.storage_url,
     )
+
+
+def _subtitle(project_key: str, scenes: int) -> str:
+    """How many scenes there are, and how many of them the sheet takes; the page has all."""
+    part = f", the first {MAX_CELLS:,} of them here" if scenes > MAX_CELLS else ""
+    return f"{project_key}, {scenes} scenes{part}"
 
 
 def _cell(scene: ShownScene) -> SheetCell:

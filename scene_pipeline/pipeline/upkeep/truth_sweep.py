@@ -17,9 +17,10 @@ from scene_pipeline.database.frame_checks import (
     VerdictRow,
     due_addresses,
     kept_verdicts,
+    save_unasked,
     save_verdicts,
 )
-from scene_pipeline.pipeline.checking.addresses import AddressReader, Answer, is_askable
+from scene_pipeline.pipeline.checking.addresses import AddressReader, Answer
 from scene_pipeline.pipeline.checking.frames import verdict_row
 from scene_pipeline.pipeline.checking.verdicts import address_verdict
 from scene_pipeline.pipeline.checks import CheckName, CheckVerdict
@@ -73,7 +74,7 @@ async def sweep_truth(
     reader = AddressReader(services, asyncio.Semaphore(services.settings.download_concurrency))
     with closing(reader):
         for start in range(0, len(due), PAGE):
-            found = await _ask_page(reader, due[start : start + PAGE], report)
+            found, unasked = await _ask_page(reader, due[start : start + PAGE], report)
             rows = [row for _, _, row in found]
             async with services.pool.connection() as conn:
                 known = await kept_verdicts(conn, ASKED, rows)
@@ -84,25 +85,30 @@ async def sweep_truth(
             ]
             async with services.pool.connection() as conn:
                 await save_verdicts(conn, rows, run_id=run_id)
+            # Not in one transaction: whoever moves addresses takes both from scene after scene.
+            async with services.pool.connection() as conn:
+                await save_unasked(conn, unasked)
 
 
 async def _ask_page(
     reader: AddressReader, page: Sequence[CurrentAddress], report: SweepReport
-) -> list[tuple[SceneRef, CheckVerdict, VerdictRow]]:
-    askable = [one for one in page if is_askable(one.url)]
+) -> tuple[list[tuple[SceneRef, CheckVerdict, VerdictRow]], list[CurrentAddress]]:
+    """What was found, and the addresses of which nobody could be asked."""
     answers = await asyncio.gather(
-        *(reader.ask(one.url, one.sha256, one.size_bytes) for one in askable)
+        *(reader.ask(one.url, one.sha256, one.size_bytes) for one in page)
     )
     found: list[tuple[SceneRef, CheckVerdict, VerdictRow]] = []
-    for one, answer in zip(askable, answers, strict=True):
+    unasked: list[CurrentAddress] = []
+    for one, answer in zip(page, answers, strict=True):
         ref = SceneRef(one.project_key, one.scene_id)
         verdict = address_verdict(ref, one.version, answer)
         if verdict is None:
             report.left_out += 1
+            unasked.append(one)
         else:
             _count(report, ref, verdict, answer)
             found.append((ref, verdict, verdict_row(one.project_id, ref, verdict)))
-    return found
+    return found, unasked
 
 
 def _count(report: SweepReport, ref: SceneRef, verdict: CheckVerdict, answer: Answer) -> None:

@@ -18,12 +18,24 @@ CREATE TABLE frame_checks (
 -- What was not looked at for longest comes first.
 CREATE INDEX frame_checks_oldest ON frame_checks (name, checked_at);
 
+-- When the truth sweep came by an address of which nobody could be asked, so that there is no verdict:
+-- without this it would be the first again each time, and keep the sweep from all others.
+CREATE TABLE unasked_addresses (
+    project_id          uuid NOT NULL REFERENCES projects (id),
+    scene_id            text NOT NULL,
+    version             integer NOT NULL,
+    tried_at            timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (project_id, scene_id)
+);
+
 -- A verdict on an address holds for that address: where a version is healed, or moved to another
 -- store, it is asked again.
 CREATE FUNCTION frame_checks_forget_address() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM frame_checks c WHERE c.project_id = NEW.project_id AND c.scene_id = NEW.scene_id
         AND c.name = 'url_serves_the_stored_bytes' AND c.version = NEW.version;
+    DELETE FROM unasked_addresses a
+        WHERE a.project_id = NEW.project_id AND a.scene_id = NEW.scene_id;
     RETURN NULL;
 END $$;
 CREATE TRIGGER scene_images_forget_address AFTER UPDATE OF storage_url ON scene_images
@@ -194,3 +206,32 @@ CREATE TRIGGER projects_storyboard AFTER UPDATE OF planned_revision, document_pr
 INSERT INTO storyboard_changes (project_id)
 SELECT id FROM projects p WHERE archived_at IS NULL
     AND EXISTS (SELECT 1 FROM storyboards b WHERE b.project_id = p.id);
+
+-- ----------------------------------------------------------------- frames that changed without a run
+
+-- What a run makes or keeps, it tells by itself. What changes otherwise (a version that is chosen, an
+-- address that moves, a scene that leaves the document or comes back) is noted here, once per scene,
+-- until the project's next storyboard has told it.
+CREATE TABLE untold_frames (
+    project_id          uuid NOT NULL REFERENCES projects (id),
+    scene_id            text NOT NULL,
+    changed_at          timestamptz NOT NULL DEFAULT now(),
+    is_of_dead_run      boolean NOT NULL DEFAULT false, -- made by one that ended before it told of it
+    PRIMARY KEY (project_id, scene_id)
+);
+CREATE FUNCTION note_untold_frame() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO untold_frames (project_id, scene_id) VALUES (NEW.project_id, NEW.scene_id)
+    ON CONFLICT (project_id, scene_id) DO UPDATE SET changed_at = excluded.changed_at;
+    RETURN NULL;
+END $$;
+-- Recording inserts its version as the current one; an older one becomes it by being chosen.
+CREATE TRIGGER scene_images_chosen AFTER UPDATE OF is_current ON scene_images
+    FOR EACH ROW WHEN (NEW.is_current AND NOT OLD.is_current)
+    EXECUTE FUNCTION note_untold_frame();
+CREATE TRIGGER scene_images_moved AFTER UPDATE OF storage_url ON scene_images
+    FOR EACH ROW WHEN (NEW.is_current AND NEW.storage_url <> OLD.storage_url)
+    EXECUTE FUNCTION note_untold_frame();
+CREATE TRIGGER scenes_gone_or_back AFTER UPDATE OF retired_at ON scenes
+    FOR EACH ROW WHEN ((NEW.retired_at IS NULL) <> (OLD.retired_at IS NULL))
+    EXECUTE FUNCTION note_untold_frame();

@@ -1,0 +1,84 @@
+"""Scenes whose frame became another one without a run, until that is told where people look.
+
+Belongs here: SQL. Does not belong here: noticing it (triggers of the schema do, whoever writes),
+and telling it (`defs.changed_frames`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from scene_pipeline.database.rows import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class UntoldFrame:
+    """A scene whose frame, its address, or whose place in the document is another since."""
+
+    scene_id: str
+    changed_at: datetime
+    """When it changed last."""
+    is_in_document: bool
+    """Whether the scene is; no frame of one that is not goes to video."""
+    generation_id: UUID | None
+    """Of its current version; None where it has none."""
+    is_of_dead_run: bool
+    """Whether a run made it and ended before it was checked: perhaps before it told of it, too."""
+
+
+async def note_unchecked_frames(conn: Connection, project_id: UUID, *, limit: int) -> None:
+    """Note scenes whose current version no run has checked, as it does at the end of a scene.
+
+    Args:
+        conn: Any.
+        project_id: Whose scenes.
+        limit: The most that are noted; the others are found by the next look.
+    """
+    await conn.execute(
+        "INSERT INTO untold_frames (project_id, scene_id, is_of_dead_run)"
+        " SELECT i.project_id, i.scene_id, true FROM scene_images i"
+        " JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id"
+        " WHERE i.project_id = %s AND i.is_current AND s.retired_at IS NULL"
+        "   AND NOT EXISTS (SELECT 1 FROM frame_checks c WHERE c.project_id = i.project_id"
+        "     AND c.scene_id = i.scene_id AND c.name = 'image_decodes' AND c.version = i.version)"
+        " ORDER BY i.scene_id LIMIT %s ON CONFLICT DO NOTHING",
+        (project_id, limit),
+    )
+
+
+async def untold_frames(
+    conn: Connection, project_id: UUID, *, after: str, limit: int
+) -> list[UntoldFrame]:
+    """The next scenes of a project that are to be told, by their ids.
+
+    Args:
+        conn: Any.
+        project_id: Whose scenes.
+        after: The scene id that the page before ended with; "" for the first page.
+        limit: How many.
+    """
+    cursor = await conn.execute(
+        "SELECT u.scene_id, u.changed_at, i.generation_id, s.retired_at IS NULL AS is_in_document,"
+        "  u.is_of_dead_run"
+        " FROM untold_frames u"
+        " JOIN scenes s ON s.project_id = u.project_id AND s.scene_id = u.scene_id"
+        " LEFT JOIN scene_images i ON i.project_id = u.project_id AND i.scene_id = u.scene_id"
+        "   AND i.is_current"
+        " WHERE u.project_id = %s AND u.scene_id > %s ORDER BY u.scene_id LIMIT %s",
+        (project_id, after, limit),
+    )
+    return [UntoldFrame(**row) for row in await cursor.fetchall()]
+
+
+async def forget_told(conn: Connection, project_id: UUID, told: Sequence[UntoldFrame]) -> None:
+    """Say that scenes were told as they stood; what changed since, or changes now, stays."""
+    await conn.execute(
+        "DELETE FROM untold_frames WHERE (project_id, scene_id) IN ("
+        "  SELECT u.project_id, u.scene_id FROM untold_frames u"
+        "  JOIN unnest(%s::text[], %s::timestamptz[]) AS t(scene_id, changed_at)"
+        "    ON t.scene_id = u.scene_id AND t.changed_at = u.changed_at"
+        # Whoever holds one is changing it again.
+        "  WHERE u.project_id = %s FOR UPDATE OF u SKIP LOCKED)",
+        ([one.scene_id for one in told], [one.changed_at for one in told], project_id),
+    )
