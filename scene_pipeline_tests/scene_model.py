@@ -261,7 +261,7 @@ class SceneModel(SceneStanding):
         if row.picture is not None and row.picture[1] in self.library.collected:
             return "failed" if row.state == "planned" else "blocked"
         if row.prompt != self.prompt or self._is_kept():
-            return "stale"  # it has changed since
+            return "stale" if row.state == "planned" else "ambiguous"  # it has changed since
         return None if self.library.is_same(row.picture) else "blocked"
 
     def _submit(self, row: Row, fault: Fault) -> Generator[str, None, str | None]:

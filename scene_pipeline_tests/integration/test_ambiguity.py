@@ -212,6 +212,28 @@ def test_a_person_may_have_it_paid_again(fal: FalStandIn, fal_studio: Studio) ->
     assert_invariants(fal_studio)
 
 
+def test_what_nobody_wants_any_more_is_not_paid_again_but_given_up(
+    fal: FalStandIn, fal_studio: Studio
+) -> None:
+    lose_a_request(fal, fal_studio)
+    resolve(fal_studio, "pay_again")
+    fal_studio.edit(["scenes", "scene_1", "scene_frame_prompt"], "A storm at sea")
+
+    doubtful = fal_studio.run()
+    resolve(fal_studio, "abandon")
+    made = fal_studio.run()
+
+    assert doubtful.statuses == {"scene_1": "ambiguous"}
+    failure = failure_of(doubtful)
+    assert failure.code == "submit_ambiguous"
+    assert "may have been paid" in failure.message
+    assert "resolve film scene_1 --abandon" in failure.next_action
+    assert made.statuses == {"scene_1": "generated"}
+    assert len(fal.meter.accepted) == 2
+    assert balance(fal_studio) == (0, 2 * PRICE_MICROS)
+    assert_invariants(fal_studio)
+
+
 def test_one_decision_is_one_more_submit(fal: FalStandIn, fal_studio: Studio) -> None:
     lose_a_request(fal, fal_studio, LOST_TWICE)
     resolve(fal_studio, "pay_again")

@@ -11,7 +11,14 @@ from typing import Final
 
 from scene_pipeline.database import ambiguity, generations, intentions, ledger, results
 from scene_pipeline.database.rows import Generation
-from scene_pipeline.errors import AGAIN, BlockedError, BudgetError, LedgerError, SceneError
+from scene_pipeline.errors import (
+    AGAIN,
+    AmbiguousSubmitError,
+    BlockedError,
+    BudgetError,
+    LedgerError,
+    SceneError,
+)
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.provider_request import complete_request
@@ -34,6 +41,7 @@ async def submit(
     """Pay, for the first time or where another submit of a lost request is permitted.
 
     Raises:
+        AmbiguousSubmitError: Another submit is permitted, but of what nobody wants any more.
         BlockedError: A cap, an unknown price or a full provider stand in the way; nothing was sent.
         LedgerError: Another worker moved the row, or the lock is lost; nothing was sent.
         ProviderError: It was refused, or whether it was accepted is unknown.
@@ -134,14 +142,22 @@ _UNWANTED: Mapping[intentions.Unwanted, str] = {
 
 
 def _refuse_unwanted(generation: Generation, reason: intentions.Unwanted | None) -> None:
-    if reason is not None:
-        raise BlockedError(
-            f"Scene {generation.scene_id} {_UNWANTED[reason]} before its picture was asked for;"
-            " nothing was paid.",
-            code=SCENE_CHANGED,
-            next_action=f"Make a frame for what the document says now with {AGAIN}.",
-            retryable=True,
+    if reason is None:
+        return
+    if generation.state != "planned":  # no run of the new words can know what became of it
+        raise AmbiguousSubmitError(
+            f"Scene {generation.scene_id} {_UNWANTED[reason]} after a request for it was lost: that"
+            " one may have been paid, and is not paid again for what nobody wants any more.",
+            next_action="Give it up with `scene-pipeline resolve PROJECT SCENE --abandon`: what it"
+            f" may have cost counts as spent. Then make what the document says now with {AGAIN}.",
         )
+    raise BlockedError(
+        f"Scene {generation.scene_id} {_UNWANTED[reason]} before its picture was asked for;"
+        " nothing was paid.",
+        code=SCENE_CHANGED,
+        next_action=f"Make a frame for what the document says now with {AGAIN}.",
+        retryable=True,
+    )
 
 
 def _refuse_unknown_price(
