@@ -22,8 +22,10 @@ from scene_pipeline.pipeline.reporting.spending import (
     dollars_each,
     generations_of,
     seconds_quantile,
+    spending_from,
     spending_of,
     spent_columns,
+    sums_by,
 )
 from scene_pipeline.pipeline.reporting.stored_tables import StoredTable, store_table
 from scene_pipeline.pipeline.reporting.tables import ReportTable, Value, table_of
@@ -112,14 +114,16 @@ def project_report_of(lines: ProjectLines) -> ProjectReport:
 
 
 def _scenes(lines: ProjectLines, made: "pd.DataFrame") -> ReportTable:
-    of_scene = dict(list(made.groupby("scene_id", sort=False)))
+    sums = sums_by(made, "scene_id")
+    medians = made.groupby("scene_id")["seconds"].median().dropna()
+    free_frames = made[made["cost_kind"] == "free"].groupby("scene_id").size()
     failed: defaultdict[str, list[FailureLine]] = defaultdict(list)
     for line in lines.failures:
         failed[line.scene_id].append(line)
     records: list[dict[str, Value]] = []
     for scene in lines.scenes:
         failures = failed[scene.scene_id]
-        took = of_scene.get(scene.scene_id, made.iloc[:0])
+        median = medians.get(scene.scene_id)
         records.append(
             {
                 "scene_id": scene.scene_id,
@@ -128,9 +132,9 @@ def _scenes(lines: ProjectLines, made: "pd.DataFrame") -> ReportTable:
                 "provider": scene.provider,
                 "model": scene.model,
                 "failure_codes": failure_codes(failures),
-                "seconds_median": seconds_quantile(took, 0.5),
-                "free_frames": int((took["cost_kind"] == "free").sum()),
-                **spent_columns(spending_of(took, failures)),
+                "seconds_median": None if median is None else round(float(median), 3),
+                "free_frames": int(free_frames.get(scene.scene_id, 0)),
+                **spent_columns(spending_from(sums.get(scene.scene_id, {}), failures)),
                 "versions": scene.versions,
             }
         )
