@@ -54,7 +54,7 @@ def test_ctrl_c_during_the_display_leaves_the_cursor_and_says_how_to_go_on(
     *drawn, told = left_on_screen(terminal).splitlines()
     assert any(re.search(r"\d+ of 40", line) for line in drawn)
     assert told.startswith("error [interrupted]: ")
-    assert told.endswith("Go on with: scene-pipeline run stopped.json")
+    assert re.search(r"Go on with: \S*scene-pipeline run stopped\.json$", told)
 
 
 def test_a_drill_is_drawn_while_it_works(cli: CommandLine) -> None:
@@ -96,7 +96,8 @@ def test_a_drill_that_is_ended_from_outside_leaves_the_cursor(
     screen = left_on_screen(terminal)
     assert "content_policy" in screen
     assert screen.index("content_policy") < screen.index("error [interrupted]: ")
-    assert screen.endswith("Go on with: scene-pipeline drill --provider-faults content_policy")
+    command = r"\S*scene-pipeline drill --provider-faults content_policy"
+    assert re.search(rf"Go on with: {command}$", screen)
 
 
 def test_a_piped_drill_has_a_line_per_step_and_outcome_and_none_with_json(
