@@ -90,7 +90,9 @@ def launch(
 
         instance = stack.enter_context(open_instance())
         end_dead_runs(instance)
-        runtime = PipelineRuntime(settings, urls.application, observer=progress)
+        runtime = PipelineRuntime(
+            settings, urls.application, observer=progress, on_interruption=progress.stopping
+        )
         result = launch_frames(
             instance,
             runtime,

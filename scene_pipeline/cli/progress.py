@@ -62,6 +62,8 @@ class RunProgress(LiveDisplay):
         self._failed_checks = 0
         self._remaining = RemainingItems(len(self._lines))
         self._doing = "Starting Dagster"
+        self._doing_besides = ""
+        """What is being done whatever is told of the scenes."""
         self._width = max((len(line.label) for line in self._lines.values()), default=0)
 
     def __call__(self, event: StreamEvent) -> None:
@@ -72,6 +74,13 @@ class RunProgress(LiveDisplay):
         for words in said:
             self._terminal.say(words)
         self.say_totals_now_and_then()
+
+    def stopping(self) -> None:
+        """Say that nothing new is begun; may be called by any thread."""
+        with self._lock:
+            self._doing = self._doing_besides = "Stopping; nothing new is sent"
+        if not self.is_drawn:
+            self._terminal.say("Stopping; nothing new is sent ...", style="dim")
 
     def lines(self) -> Sequence[Line]:
         """See `LiveDisplay.lines`."""
@@ -94,7 +103,7 @@ class RunProgress(LiveDisplay):
 
     def _take(self, line: Line, event: StreamEvent, now: float) -> list[str]:
         """Change what is shown; returns the lines that are to stay."""
-        self._doing = ""
+        self._doing = self._doing_besides
         match event:
             case StageDone():
                 line.work(told_words(event), now)

@@ -86,7 +86,7 @@ def _carry_out(
     selected = context.selected_asset_check_keys
     watch = BackfillWatch(context.instance, context.run)
     watch.raise_if_cancelled()
-    with closing(pipeline.open_stream(order)) as stream:
+    with closing(pipeline.open_stream(order)) as stream, pipeline.stopping_at_once(stream.stop):
         try:
             for event in stream.events(WINDOW_SECONDS):
                 if event is not None:
@@ -96,6 +96,7 @@ def _carry_out(
                     yield from _tell(context, batches, summary)
                 watch.raise_if_cancelled()
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+            stream.stop()  # nothing new is sent while the rest is written
             for _ in batches.flush():  # nothing can be yielded any more, but it can be written
                 pass
             if pipeline.is_at_terminal:

@@ -9,13 +9,14 @@ never the code location.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 
+from scene_pipeline.defs.interruptions import hearing_interruptions
 from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
 from scene_pipeline.settings import Settings, load_settings
 from scene_pipeline.storage.base import ObjectStore
@@ -53,6 +54,8 @@ class PipelineRuntime:
     database_url: str
     observer: Observer | None = None
     import_observer: ImportObserver | None = None
+    on_interruption: Callable[[], None] | None = None
+    """Told in a thread of its own when the process is interrupted while a stream works."""
     is_at_terminal: bool = False
     """Whether a command executes the run in its own process, so that Ctrl-C is a person's."""
 
@@ -61,6 +64,18 @@ class PipelineRuntime:
         from scene_pipeline.pipeline.making.background import BackgroundStream  # noqa: PLC0415  # heavy
 
         return BackgroundStream(order, self.settings, self.database_url, store=self._store())
+
+    @contextmanager
+    def stopping_at_once(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Stop something the moment the process is interrupted, and tell whoever watches."""
+
+        def act() -> None:
+            stop()
+            if self.on_interruption is not None:
+                self.on_interruption()
+
+        with hearing_interruptions(act):
+            yield
 
     def observe(self, event: StreamEvent) -> None:
         """Tell the observer, where there is one."""

@@ -8,7 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
@@ -51,16 +51,22 @@ class BackgroundStream:
         self._events: queue.SimpleQueue[StreamEvent] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._cancel: Callable[[], object] | None = None
+        self._is_cancelled = False
         self._is_running = threading.Event()
         self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="frame-stream", daemon=True)
         self._thread.start()
 
-    def close(self) -> None:
-        """Cancel what is under way and wait until connections and workers are closed."""
+    def stop(self) -> None:
+        """Cancel what is under way, without waiting for its end; may be called by any thread."""
         self._is_running.wait()
         if self._cancel is not None and not self._has_ended.is_set():
-            self._cancel()
+            with suppress(RuntimeError):  # it has ended in this very instant
+                self._cancel()
+
+    def close(self) -> None:
+        """Cancel what is under way and wait until connections and workers are closed."""
+        self.stop()
         self._thread.join(_CLOSE_WAIT_SECONDS)
 
     def events(self, timeout_seconds: float) -> Iterator[StreamEvent | None]:
@@ -99,7 +105,7 @@ class BackgroundStream:
         task = asyncio.current_task()
         loop = asyncio.get_running_loop()
         if task is not None:
-            self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+            self._cancel = lambda: loop.call_soon_threadsafe(self._cancel_once, task)
         self._is_running.set()
         start(self._settings)
         async with (
@@ -108,6 +114,12 @@ class BackgroundStream:
         ):
             async for event in stream:
                 await self._put(event)
+
+    def _cancel_once(self, task: "asyncio.Task[None]") -> None:
+        """Cancel, but never what the task does since it was cancelled: closing what it holds."""
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            task.cancel()
 
     async def _put(self, event: StreamEvent) -> None:
         """Hand an event over; a full queue holds the reader of the stream up, never its loop."""
