@@ -30,7 +30,7 @@ from scene_pipeline.cli.wording import dollars_of, plural, spent_in_words, style
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.planning.outlook import ProjectOutlook, SceneOutlook, look_ahead
 from scene_pipeline.pipeline.planning.preview import expected_micros
-from scene_pipeline.pipeline.planning.scene_words import reason
+from scene_pipeline.pipeline.planning.scene_words import is_unsent, reason
 from scene_pipeline.pipeline.prices import load_prices
 from scene_pipeline.scenes.planning import FOREIGN_FRAME, Action
 from scene_pipeline.scenes.prompt_diff import shortened, with_brackets
@@ -95,6 +95,8 @@ def _by_itself(outlook: SceneOutlook) -> str:
     if outlook.scene.blocked is not None:
         return "nothing: blocked"
     words = "by `run`" if decision.code == FOREIGN_FRAME else _BY_ITSELF.get(decision.action, "")
+    if is_unsent(outlook) and outlook.launch is None:
+        words += " unless cancelled"
     if outlook.refresh_at is not None:
         words += f" at {clock(outlook.refresh_at)}"
     price = expected_in_words(outlook.scene)

@@ -23,6 +23,8 @@ def reason(outlook: SceneOutlook) -> str:
         return state.error_message
     if state.is_chosen:
         return f"version {state.version} was chosen by hand; {edited}"
+    if is_unsent(outlook):
+        return "planned, and nothing was sent yet"
     if state.state == "locked":
         return f"never replaced; {edited}" if edited else "never replaced"
     return "" if state.state == "current" and decision.action == "keep" else decision.reason
@@ -55,6 +57,11 @@ def next_action(outlook: SceneOutlook) -> str:
     match state.state:
         case "missing":
             action = _action_without_frame(outlook)
+        case "generating" if is_unsent(outlook):
+            # Whether its run was cancelled, so that nobody goes on by itself, is Dagster's to know.
+            action = (
+                f"Wait for the run that is at work on it; is there none: {_command('run', project)}"
+            )
         case "generating":
             action = f"Wait, or look at it with: {_command('status', project)}"
         case "stale":
@@ -64,6 +71,12 @@ def next_action(outlook: SceneOutlook) -> str:
         case _:
             action = _command("run", project) if scene.decision.action == "republish" else ""
     return action
+
+
+def is_unsent(outlook: SceneOutlook) -> bool:
+    """Whether a picture was planned, and its request not sent: no money can be lost of it."""
+    state = outlook.scene.state
+    return state.state == "generating" and state.open_state == "planned"
 
 
 def edited_in_words(outlook: SceneOutlook) -> str:
