@@ -11,6 +11,10 @@ from scene_pipeline.cli.commands import assets, choosing, frames, looking, servi
 class CommandInterruptedError(Exception):
     """Ctrl-C, in a form in which it reaches the caller: Typer keeps its own to itself."""
 
+    def __init__(self, interrupt: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.interrupt = interrupt
+
 
 class _Commands(TyperGroup):
     """The commands, whose interruption is not taken for one more exit code."""
@@ -20,7 +24,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            raise CommandInterruptedError from error
+            raise CommandInterruptedError(error) from error
 
 
 app = typer.Typer(

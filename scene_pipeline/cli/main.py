@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene_pipeline.cli.terminal import EXIT_INTERRUPTED, PROGRAM, Terminal
+from scene_pipeline.cli.terminal import EXIT_INTERRUPTED, PROGRAM, InterruptedRun, Terminal
 from scene_pipeline.errors import ScenePipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ScenePipelineError as error:
         terminal.fail(error)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_UNFINISHED
-    except KeyboardInterrupt:
-        # The same words go on: requests are told by their words, and what was made is kept.
-        terminal.tell_interruption(*given)
+    except KeyboardInterrupt as error:
+        # Mostly the same words go on: what was made is kept.
+        again = error.arguments if isinstance(error, InterruptedRun) else given
+        terminal.tell_interruption(*again)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         _silence_standard_output()
@@ -100,7 +101,7 @@ def _dispatch(arguments: list[str]) -> int:
         # Without standalone mode the command's return value and errors come back here.
         code = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except CommandInterruptedError as error:
-        raise KeyboardInterrupt from error
+        raise error.interrupt from error
     except typer.TyperException as error:
         raise _usage_error(error, arguments) from error
     sys.stdout.flush()

@@ -20,7 +20,7 @@ from scene_pipeline.cli.outputs import write_outputs
 from scene_pipeline.cli.run_header import show_header
 from scene_pipeline.cli.run_report import RunReport, show_report
 from scene_pipeline.cli.session import in_database, open_databases
-from scene_pipeline.cli.terminal import Terminal
+from scene_pipeline.cli.terminal import MAX_COMMAND, InterruptedRun, Terminal, command
 from scene_pipeline.errors import ScenePipelineError, UsageError
 from scene_pipeline.pipeline.orders import UNFINISHED
 from scene_pipeline.pipeline.planning.outlook import ask_servers
@@ -70,6 +70,33 @@ class RunArguments:
             requested_by="scene-pipeline run",
         )
 
+    def going_on(self, project_key: str, *, is_json: bool) -> tuple[str, ...]:
+        """The arguments that take up what was settled, and ask for no new version again.
+
+        While a request is open the same words would continue it; but checks follow the frames, and
+        once the last request is answered the same words are another one.
+        """
+        options: dict[str, object] = {
+            "--stale": self.refresh_stale,
+            "--max-cost": self.max_cost_usd,
+            "--json": is_json,
+        }
+        if not self.regenerate:  # requests carry these, and the document is imported
+            options |= {
+                "--provider": self.provider,
+                "--model": self.model,
+                "--project": self.project_key,
+                "--force": self.force,
+            }
+        words = ["run", project_key if self.regenerate else self.target]
+        for name, value in options.items():
+            if value is not None and value is not False:
+                words += [name] if value is True else [name, str(value)]
+        scenes = [word for scene_id in self.scene_ids for word in ("--scene", scene_id)]
+        if len(command(*words, *scenes)) > MAX_COMMAND:
+            scenes = ["--scene", "ID"]
+        return (*words, *scenes)
+
 
 def run(arguments: RunArguments, terminal: Terminal) -> int:
     """Carry the command out; returns its exit code.
@@ -81,22 +108,39 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
     settings = load_settings()
     source = _source(arguments)
     check_settings(settings)
-    with open_databases(settings, terminal) as urls:
-        preview = _prepare(settings, urls, source, arguments)
-        if arguments.is_dry:
-            return show_dry_run(terminal, settings, urls.description, preview, arguments)
-        show_header(terminal, settings, urls.description, preview, arguments.max_cost_usd)
-        launched = launch(
-            terminal,
-            settings,
-            urls,
-            preview,
-            arguments.intent,
-            max_cost_usd=arguments.max_cost_usd,
-        )
-        files = write_outputs(settings, urls.application, preview.survey.project_key)
-        preview = _with_money_of_now(settings, urls, preview)
-    report = RunReport(
+    preview = None
+    try:
+        with open_databases(settings, terminal) as urls:
+            preview = _prepare(settings, urls, source, arguments)
+            if arguments.is_dry:
+                return show_dry_run(terminal, settings, urls.description, preview, arguments)
+            report = _carry_out(terminal, settings, urls, preview, arguments, began_at=began_at)
+        show_report(terminal, settings, urls.description, report)
+    except KeyboardInterrupt as error:
+        if preview is None or arguments.is_dry:
+            raise
+        key = preview.survey.project_key
+        raise InterruptedRun(*arguments.going_on(key, is_json=terminal.is_json)) from error
+    return 1 if any(outcome.status in UNFINISHED for outcome in report.outcomes) else 0
+
+
+def _carry_out(
+    terminal: Terminal,
+    settings: Settings,
+    urls: "DatabaseUrls",
+    preview: RunPreview,
+    arguments: RunArguments,
+    *,
+    began_at: float,
+) -> RunReport:
+    """Do what was settled; what is told of it at the end."""
+    show_header(terminal, settings, urls.description, preview, arguments.max_cost_usd)
+    launched = launch(
+        terminal, settings, urls, preview, arguments.intent, max_cost_usd=arguments.max_cost_usd
+    )
+    files = write_outputs(settings, urls.application, preview.survey.project_key)
+    preview = _with_money_of_now(settings, urls, preview)
+    return RunReport(
         preview=preview,
         outcomes=launched.outcomes_of(preview),
         run_ids=launched.run_ids,
@@ -106,8 +150,6 @@ def run(arguments: RunArguments, terminal: Terminal) -> int:
         target=arguments.target,
         max_cost_usd=arguments.max_cost_usd,
     )
-    show_report(terminal, settings, urls.description, report)
-    return 1 if any(outcome.status in UNFINISHED for outcome in report.outcomes) else 0
 
 
 def _source(arguments: RunArguments) -> DocumentSource | str:

@@ -54,7 +54,10 @@ class RunReport:
     @property
     def made_by_others(self) -> int:
         """How many of the kept frames another run made while this one waited for them."""
-        return sum(outcome.made_by_run is not None for outcome in self.outcomes)
+        return sum(
+            outcome.status == "kept" and outcome.made_by_run is not None
+            for outcome in self.outcomes
+        )
 
     @property
     def summary(self) -> str:

@@ -35,6 +35,18 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
+class InterruptedRun(KeyboardInterrupt):
+    """Ctrl-C of a command that must not go on by its own words: they would ask for it all anew.
+
+    Args:
+        arguments: With which this program goes on.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        super().__init__(*arguments)
+        self.arguments = arguments
+
+
 class Terminal:
     """The two streams of one command."""
 
@@ -101,9 +113,20 @@ class Terminal:
         sys.stderr.flush()
 
     def tell_interruption(self, *arguments: str) -> None:
-        """Tell that the command was interrupted, and the arguments with which it goes on."""
-        again = command(*arguments)
-        go_on = f"Go on with: {again}" if len(again) <= MAX_COMMAND else "Run it again to go on."
+        """Tell that the command was interrupted, and the arguments with which it goes on.
+
+        Of addresses among them nothing is repeated that may be a secret, as a signed query is.
+        """
+        from scene_pipeline.telemetry.redaction import Redaction  # noqa: PLC0415  # where used
+
+        shown = [Redaction().one_line(word) if "://" in word else word for word in arguments]
+        again = command(*shown)
+        if len(again) > MAX_COMMAND:
+            go_on = "Run it again to go on."
+        elif shown == list(arguments):
+            go_on = f"Go on with: {again}"
+        else:
+            go_on = f"Go on with this, its addresses whole as you gave them: {again}"
         self.fail(
             ScenePipelineError(
                 "Interrupted; nothing that is paid for is lost.",

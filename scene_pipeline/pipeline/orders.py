@@ -199,8 +199,9 @@ class SceneOutcome:
     cost_usd: Decimal = Decimal(0)
     """Spent by this run on this scene."""
     made_by_run: str | None = None
-    """Dagster's id of the other run that made the version while this one waited for it; the scene
-    is "kept" by this one. None where this run made it, or it was there before."""
+    """Dagster's id of the run that paid for the version, where others made it while this one waited
+    for it: mostly the one that made it, else one that died. The scene is "kept" by this one, or
+    "stale" where it was edited meanwhile. None where this run made it, or it was there before."""
 
 
 StreamEvent = StageDone | SceneProgress | SceneChecked | SceneOutcome

@@ -26,6 +26,8 @@ from scene_pipeline.pipeline.checking.addresses import (
 from scene_pipeline.pipeline.checking.frames import check_scenes
 from scene_pipeline.pipeline.checking.standing import changed_standing, keep_standing
 from scene_pipeline.pipeline.checks import CheckedAsset, CheckVerdict
+from scene_pipeline.pipeline.making import following_checks
+from scene_pipeline.pipeline.making.following_checks import FollowingChecks
 from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import (
     FrameOrder,
@@ -37,7 +39,9 @@ from scene_pipeline.pipeline.orders import (
 from scene_pipeline.pipeline.projects.stored_pictures import check_stored
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.pipeline.together import MAX_TOGETHER, Together
+from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline.settings import load_settings
+from scene_pipeline.telemetry.context import current_context, log_context
 from scene_pipeline_tests.films import Run, Studio, film
 from scene_pipeline_tests.standins.media_server import free_port, serving
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
@@ -532,8 +536,10 @@ def test_whoever_comes_while_the_first_one_waits_for_company_is_taken_along() ->
 
 
 def test_scenes_that_end_one_after_the_other_are_checked_together(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
+    database_url: str, tmp_path: Path, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Each scene is begun when the outcome of the one before it is told."""
+    monkeypatch.setattr(following_checks, "COMPANY_SECONDS", 60.0)  # however slow this machine is
     asked: list[int] = []
 
     async def count(conn: Connection, project_id: UUID, scene_ids: Sequence[str]) -> Any:
@@ -541,9 +547,53 @@ def test_scenes_that_end_one_after_the_other_are_checked_together(
         return await picture_records(conn, project_id, scene_ids)
 
     monkeypatch.setattr(frames, "picture_records", count)
+    ends = {f"View {number}": threading.Event() for number in range(1, 4)}
+
+    def wait_for_the_one_before(request: ImageRequest) -> None:
+        number = int(request.prompt.split()[1])
+        assert number == 1 or ends[f"View {number - 1}"].wait(30)
+
+    provider.before_accepting = wait_for_the_one_before
+    studio = Studio(provider.settings(tmp_path / "home"), database_url, {"fal": provider})
+    studio.bring(film(list(ends)))
+    order = FrameOrder(tuple(SceneRef("film", f"scene_{n}") for n in range(1, 4)), "ensure", "", "")
+    told: list[StreamEvent] = []
+
+    async def watch(services: Services) -> None:
+        async for event in stream_frames(order, services):
+            told.append(event)
+            if isinstance(event, SceneOutcome):
+                ends[f"View {event.scene.scene_id.removeprefix('scene_')}"].set()
+
+    studio.do(watch)
+
+    assert Run(told).statuses == {f"scene_{n}": "generated" for n in range(1, 4)}
+    assert asked == [3]
+
+
+def test_checks_that_find_no_place_hold_up_nobody_and_cost_no_task(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following_checks, "MAX_IN_CHECK", 2)
     studio.bring(film([f"A lighthouse {number}" for number in range(6)]))
+    refs = tuple(SceneRef("film", f"scene_{number}") for number in range(1, 7))
+    order = FrameOrder(refs, "ensure", "", "")
+    told: list[tuple[str, str | None]] = []
 
-    run = studio.run()
+    async def emit(event: StreamEvent) -> None:
+        told.append((event.scene.scene_id, current_context().scene))
 
-    assert len(run.outcomes) == sum(asked) == 6
-    assert len(asked) < 6
+    async def follow_all(services: Services) -> int:
+        async with services.pool.connection() as conn:
+            project_id: UUID = (await get_project(conn, "film")).id
+        before = len(asyncio.all_tasks())
+        async with FollowingChecks(order, services, emit) as checks:
+            for ref in refs:
+                with log_context(scene=ref.scene_id):
+                    checks.follow(project_id, ref)
+            return len(asyncio.all_tasks()) - before
+
+    studio.run()
+
+    assert studio.do(follow_all) == 2
+    assert sorted(told) == [(ref.scene_id, ref.scene_id) for ref in refs]

@@ -31,3 +31,10 @@ def test_the_summary_counts_only_what_the_run_itself_made() -> None:
 def test_the_summary_speaks_of_no_others_where_there_were_none() -> None:
     assert report_of(OURS, KEPT).summary == "1 generated, 1 kept; $0.003 spent; 2.0 s"
     assert report_of().summary == "No scenes; $0.00 spent; 2.0 s"
+
+
+def test_a_frame_of_others_whose_scene_was_edited_is_stale_and_not_kept() -> None:
+    report = report_of(OURS, replace(THEIRS, status="stale"))
+
+    assert report.summary == "1 generated, 1 stale; $0.003 spent; 2.0 s"
+    assert report.made_by_others == 0

@@ -161,7 +161,6 @@ def _line(alerts: Sequence[AlertRow]) -> str:
     action = clean(alerts[0].next_action, _ACTION_CHARACTERS)
     then = f" Next: {action}" if action else ""
     words = shortened(_visible(alerts[0].message))
-    line = words + then
     # Less and less of the list and of the message, as long as it takes.
     for named, longest in ((NAMED_SCENES, _SENTENCE_CHARACTERS), (3, 300), (1, 150)):
         about = f"{_listed(list(scenes), named)}: " if scenes else ""

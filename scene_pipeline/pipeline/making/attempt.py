@@ -54,12 +54,13 @@ async def attempt(
     Raises:
         SceneError: It failed, or something else must come first.
     """
+    is_waited_for = _is_left_to_do(context, generation)  # as it stood when it was planned
     async with _lock(context, generation, voice) as locked:
         generation = locked
         if locked.cost_micros is None or locked.run_id == context.order.run_id:
             context.paid_here[work.ref].add(locked.id)
-        made_by = _other_run(context, locked)
-        is_kept = made_by is not None
+        is_kept = _is_made_by_others(context, locked)
+        made_by = locked.run_id if is_kept and is_waited_for else None
         if generation.state in ("planned", "submitting", "submitted"):
             generation = await generate(context, generation, voice)
         _raise_failed(generation)
@@ -90,7 +91,7 @@ async def attempt(
                 done = StageDone(work.ref, "scene_start_frame", {}, frame, is_kept=is_kept)
                 await _tell_frame(context, done, generation, history)
     if generation.state == "superseded":
-        return _superseded(work, frame, "prompt_changed", cost_usd)
+        return _superseded(work, frame, "prompt_changed", cost_usd, made_by)
     note = _note(context, work.ref.project_key, generation, before, frame)
     # A picture that was taken over was made long ago, and one that was waited for by another run.
     is_kept = is_kept or generation.reused_image_id is not None
@@ -98,16 +99,26 @@ async def attempt(
     return SceneOutcome(work.ref, status, frame, note, cost_usd, made_by)
 
 
-def _other_run(context: RunContext, locked: Generation) -> str | None:
-    """The run that has made a generation to its end meanwhile; None where this one is at it.
+def _is_made_by_others(context: RunContext, locked: Generation) -> bool:
+    """Whether another run has done all that this one was to do for a generation.
 
     What this run has had in hand itself stays its own, also where a lost connection lets it look
     at its finished work again.
     """
-    if locked.state != "published":
+    if _is_left_to_do(context, locked):
         context.worked_on.add(locked.id)
-    is_ours = locked.id in context.worked_on or locked.run_id == context.order.run_id
-    return None if is_ours else locked.run_id
+    return locked.id not in context.worked_on and locked.run_id != context.order.run_id
+
+
+def _is_left_to_do(context: RunContext, generation: Generation) -> bool:
+    """Whether something that is selected is still to be done for a generation."""
+    if generation.is_terminal:
+        return False
+    if generation.state == "recorded":
+        return "scene_start_frame" in context.order.stages
+    if generation.state in ("completed", "stored"):
+        return not context.order.stages.isdisjoint({"scene_image", "scene_start_frame"})
+    return True
 
 
 async def failed_before(context: RunContext, generation: Generation) -> list[Generation]:
@@ -237,7 +248,11 @@ async def _frame(context: RunContext, generation: Generation) -> FrameFacts | No
 
 
 def _superseded(
-    work: SceneWork, frame: FrameFacts | None, verdict: str, cost_usd: Decimal
+    work: SceneWork,
+    frame: FrameFacts | None,
+    verdict: str,
+    cost_usd: Decimal,
+    made_by: str | None = None,
 ) -> SceneOutcome:
     what = {
         "scene_gone": "was removed from the document",
@@ -253,4 +268,4 @@ def _superseded(
             work.ref.scene_id,
         ),
     )
-    return SceneOutcome(work.ref, "stale", frame, failure, cost_usd)
+    return SceneOutcome(work.ref, "stale", frame, failure, cost_usd, made_by)

@@ -9,8 +9,10 @@ Belongs here: when a scene is checked, and telling it. Does not belong here: che
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Collection
 from contextlib import closing, suppress
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -34,6 +36,8 @@ _log = logging.getLogger(__name__)
 class FollowingChecks:
     """Checks scenes for one run, each in a task of its own, while the block lasts and after it.
 
+    A scene that finds no place waits as a name and holds nobody up.
+
     Args:
         order: What the run is to do; only what it selects is checked.
         services: Of this process.
@@ -47,13 +51,15 @@ class FollowingChecks:
         self._assets: Collection[CheckedAsset] = {check.asset for check in CHECKS} & order.stages
         self._emit = emit
         self._tasks = asyncio.TaskGroup()
-        self._places = asyncio.Semaphore(MAX_IN_CHECK)
+        self._places = MAX_IN_CHECK
+        self._waiting: deque[tuple[Context, UUID, SceneRef]] = deque()
         self._has_all = asyncio.Event()
 
     def follow(self, project_id: UUID, ref: SceneRef) -> None:
         """Check a scene's frame as it stands, soon; what is logged of it names the same scene."""
         if self._assets:
-            self._tasks.create_task(self._check(project_id, ref))
+            self._waiting.append((copy_context(), project_id, ref))
+            self._fill_places()
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -75,11 +81,21 @@ class FollowingChecks:
                 await self._has_all.wait()
         await asyncio.sleep(0)  # whoever got ready in this instant is checked along
 
+    def _fill_places(self) -> None:
+        while self._places and self._waiting:
+            context, project_id, ref = self._waiting.popleft()
+            self._places -= 1
+            self._tasks.create_task(self._check_in_place(project_id, ref), context=context)
+
+    async def _check_in_place(self, project_id: UUID, ref: SceneRef) -> None:
+        await self._check(project_id, ref)
+        self._places += 1
+        self._fill_places()
+
     async def _check(self, project_id: UUID, ref: SceneRef) -> None:
         try:
-            async with self._places:
-                with stage("check"):
-                    verdicts = await self._checker.check(project_id, ref, self._assets)
+            with stage("check"):
+                verdicts = await self._checker.check(project_id, ref, self._assets)
         except Exception as error:  # noqa: BLE001  # no verdict is no reason for a scene to fail
             kind = type(error).__name__
             _log.warning("Scene %s was not checked: %s.", ref.scene_id, kind, exc_info=True)

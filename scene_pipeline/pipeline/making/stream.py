@@ -1,9 +1,11 @@
 """The stream: all scenes of a run at once, each told the moment a stage of it is done.
 
 A fixed number of workers take scenes from the plan and carry each from prompt to document; every
-stage has its own bound, and the queue of events is bounded too, so that memory depends on the
-bounds and not on the number of scenes. One bad scene ends as an outcome and holds nothing up, and
-checks follow the outcomes. The scenes of a continuity group are one worker's, one after the other.
+stage has its own bound, checks follow the outcomes a bounded number at a time, and the queue of
+events is bounded too, so that pictures, tasks and connections depend on the bounds and not on the
+number of scenes: of each scene there is only its plan, and its name while it waits to be checked.
+One bad scene ends as an outcome and holds nothing up. The scenes of a continuity group are one
+worker's, one after the other.
 """
 
 import asyncio
