@@ -14,6 +14,7 @@ from typing import Literal, LiteralString
 from uuid import UUID
 
 from scene_pipeline.database.events import append_event
+from scene_pipeline.database.frame_checks import take_turn
 from scene_pipeline.database.project_settings import hold_project
 from scene_pipeline.database.publishing import Publication, PublicationResult, publish
 from scene_pipeline.database.rows import OPEN, Connection
@@ -121,8 +122,10 @@ async def move_versions(
     """
     seen = {version.id: (version, url) for version, url in moves}
     async with conn.transaction():
-        # In the order of promotions: the project first, its versions afterwards.
+        # In the order of promotions: the project first, its versions afterwards. Verdicts on the
+        # addresses go with them, in any order: nobody else may be at those.
         await hold_project(conn, project_id)
+        await take_turn(conn, {project_id})
         cursor = await conn.execute(
             "UPDATE scene_images i SET storage_url = t.url"
             " FROM unnest(%(ids)s::uuid[], %(old)s::text[], %(new)s::text[]) AS t(id, old, url)"

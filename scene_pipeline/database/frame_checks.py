@@ -1,13 +1,13 @@
-"""Verdicts of checks on scenes' frames: the newest of each check, and which URLs are to be asked.
+"""Verdicts of checks on scenes' frames: the newest of each check.
 
 Belongs here: SQL. Does not belong here: coming to a verdict (`pipeline.checking`), what it is
-judged by (`checked_frames`).
+judged by (`checked_frames`), which addresses are asked next (`asked_addresses`).
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, LiteralString
+from typing import Literal
 from uuid import UUID
 
 from scene_pipeline.database.events import append_event
@@ -27,6 +27,8 @@ class VerdictRow:
     severity: Literal["error", "warn"]
     words: str
     """At most 1000 characters."""
+    url: str | None = field(default=None, compare=False)
+    """The address that was asked, when it is to be kept; of other checks, and once kept, None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +39,9 @@ class CheckedAt:
     checked_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentAddress:
-    """A current version in our store, whose address readers are promised."""
-
-    project_id: UUID
-    project_key: str
-    scene_id: str
-    version: int
-    url: str
-    sha256: str
-    size_bytes: int
-
-
 _Key = tuple[UUID, str, str]
 """A project, a scene of it, and a check."""
-_NAMES = tuple(VerdictRow.__dataclass_fields__)
+_NAMES = tuple(name for name in VerdictRow.__dataclass_fields__ if name != "url")
 _COLUMNS = ", ".join(_NAMES)
 
 
@@ -64,6 +53,9 @@ async def save_verdicts(
     A check that fails now and did not before is an event, and one that passes again; that all is
     well from the first is none. Event and verdict are committed together.
 
+    A verdict that comes late, on a version that is not the current one any more or an address that
+    moved meanwhile, is dropped: there may be one on what is there now.
+
     Args:
         conn: Any.
         rows: Of one check and scene the last one counts.
@@ -74,11 +66,11 @@ async def save_verdicts(
         return
     ordered = [newest[key] for key in sorted(newest, key=str)]
     async with conn.transaction():
-        await _take_turn(conn, {row.project_id for row in ordered})
+        await take_turn(conn, {row.project_id for row in ordered})
         failing = await _failing(conn, ordered)
-        await _replace(conn, ordered)
+        kept = await _replace(conn, ordered)
         for row in ordered:
-            if row.passed is (_key(row) in failing):
+            if _key(row) in kept and row.passed is (_key(row) in failing):
                 await append_event(
                     conn,
                     "frame_check_passed" if row.passed else "frame_check_failed",
@@ -98,11 +90,19 @@ def _key(row: VerdictRow) -> _Key:
     return row.project_id, row.scene_id, row.name
 
 
-async def _take_turn(conn: Connection, project_ids: Set[UUID]) -> None:
-    """Keep other writers of these projects out until the transaction ends.
+async def take_turn(conn: Connection, project_ids: Set[UUID]) -> None:
+    """Keep others from writing what is known of these projects' frames, until the end.
 
-    Locks of rows do not: rows that are not there yet cannot be locked, so that two writers would
-    tell the same failure, or wait for each other for ever.
+    Whoever writes verdicts or turns of the sweep takes it, and whoever moves addresses, whose
+    verdicts the schema forgets. Locks of rows are not enough: rows that are not there yet cannot
+    be locked, so that two writers would tell the same failure, or wait for each other for ever.
+
+    Where the project's row is held as well (`hold_project`), it is held before the turn is taken;
+    rows of scenes, versions and verdicts are locked last.
+
+    Args:
+        conn: In a transaction, whose end is the turn's.
+        project_ids: Of projects; their turns are taken in one order.
     """
     await conn.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended('frame_checks/' || id, 0))"
@@ -130,16 +130,24 @@ async def _failing(conn: Connection, rows: Sequence[VerdictRow]) -> frozenset[_K
     )
 
 
-async def _replace(conn: Connection, ordered: Sequence[VerdictRow]) -> None:
-    await conn.execute(
-        f"INSERT INTO frame_checks ({_COLUMNS}) SELECT {_COLUMNS} FROM"
+async def _replace(conn: Connection, ordered: Sequence[VerdictRow]) -> frozenset[_Key]:
+    """Write those that are not late, and give which these are."""
+    cursor = await conn.execute(
+        f"INSERT INTO frame_checks ({_COLUMNS}) SELECT {', '.join(f't.{n}' for n in _NAMES)} FROM"
         " unnest(%(project_id)s::uuid[], %(scene_id)s::text[], %(name)s::text[],"
-        " %(version)s::integer[], %(passed)s::boolean[], %(severity)s::text[], %(words)s::text[])"
-        f" AS t({_COLUMNS})"
+        " %(version)s::integer[], %(passed)s::boolean[], %(severity)s::text[], %(words)s::text[],"
+        f" %(url)s::text[]) AS t({_COLUMNS}, url)"
+        " LEFT JOIN scene_images i ON i.project_id = t.project_id AND i.scene_id = t.scene_id"
+        "   AND i.is_current"
+        " WHERE i.version IS NOT DISTINCT FROM t.version"
+        "   AND (t.url IS NULL OR t.url = i.storage_url)"
         " ON CONFLICT (project_id, scene_id, name) DO UPDATE SET version = excluded.version,"
         " passed = excluded.passed, severity = excluded.severity, words = excluded.words,"
-        " checked_at = now()",
-        {name: [getattr(row, name) for row in ordered] for name in _NAMES},
+        " checked_at = now() RETURNING project_id, scene_id, name",
+        {name: [getattr(row, name) for row in ordered] for name in (*_NAMES, "url")},
+    )
+    return frozenset(
+        (row["project_id"], row["scene_id"], row["name"]) for row in await cursor.fetchall()
     )
 
 
@@ -191,62 +199,3 @@ async def kept_verdicts(
         ([row.project_id for row in like], [row.scene_id for row in like], name),
     )
     return frozenset(VerdictRow(**row) for row in await cursor.fetchall())
-
-
-async def save_unasked(conn: Connection, addresses: Sequence[CurrentAddress]) -> None:
-    """Keep that it was the turn of addresses of which nobody could be asked: it has passed."""
-    # In one order, so that two writers never wait for each other.
-    ordered = sorted(addresses, key=lambda one: (str(one.project_id), one.scene_id))
-    await conn.execute(
-        "INSERT INTO unasked_addresses (project_id, scene_id, version)"
-        " SELECT * FROM unnest(%s::uuid[], %s::text[], %s::integer[])"
-        " ON CONFLICT (project_id, scene_id) DO UPDATE SET version = excluded.version,"
-        " tried_at = excluded.tried_at",
-        (
-            [one.project_id for one in ordered],
-            [one.scene_id for one in ordered],
-            [one.version for one in ordered],
-        ),
-    )
-
-
-_CURRENT: LiteralString = """
-SELECT i.project_id, p.key AS project_key, i.scene_id, i.version, i.storage_url AS url, i.sha256,
-       i.file_size AS size_bytes
-FROM scene_images i JOIN projects p ON p.id = i.project_id AND NOT p.is_scratch
-LEFT JOIN frame_checks c ON c.project_id = i.project_id AND c.scene_id = i.scene_id
-    AND c.name = %(name)s AND c.version = i.version
-LEFT JOIN unasked_addresses a ON a.project_id = i.project_id AND a.scene_id = i.scene_id
-    AND a.version = i.version
-WHERE i.is_current AND i.storage_status = 'stored' AND i.storage_url ~ '^https?://'
-"""
-"""With what was found last time, and when nobody could be asked. An object in memory has no address
-that anybody could ask."""
-_OLDEST_FIRST: LiteralString = " ORDER BY greatest(c.checked_at, a.tried_at) NULLS FIRST"
-
-
-async def due_addresses(conn: Connection, name: str, limit: int) -> list[CurrentAddress]:
-    """Addresses to be asked next, of all projects but drills: archived ones have readers too.
-
-    Those that failed last time come first, in at most half of the number, so that a repair shows
-    soon; then those whose turn was longest ago, before all others those that never had one. A turn
-    counts also where nobody could be asked.
-
-    Args:
-        conn: Any.
-        name: Of the check whose verdicts say when an address was asked.
-        limit: How many.
-    """
-    values = {"name": name, "failed": limit // 2, "limit": limit}
-    cursor = await conn.execute(
-        _CURRENT + " AND NOT c.passed" + _OLDEST_FIRST + " LIMIT %(failed)s", values
-    )
-    due = [CurrentAddress(**row) for row in await cursor.fetchall()]
-    cursor = await conn.execute(
-        _CURRENT + _OLDEST_FIRST + ", p.key, i.scene_id LIMIT %(limit)s", values
-    )
-    seen = {(address.project_id, address.scene_id) for address in due}
-    for row in await cursor.fetchall():
-        if len(due) < limit and (row["project_id"], row["scene_id"]) not in seen:
-            due.append(CurrentAddress(**row))
-    return due

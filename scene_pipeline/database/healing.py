@@ -13,8 +13,10 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from scene_pipeline.database.events import append_event
+from scene_pipeline.database.frame_checks import take_turn
 from scene_pipeline.database.heal_times import FIRST_PAUSE_SECONDS, LOST_CODES
 from scene_pipeline.database.objects import add_reference, mark_present
+from scene_pipeline.database.project_settings import hold_project
 from scene_pipeline.database.publishing import Publication, PublicationResult, publish
 from scene_pipeline.database.rows import GENERATION_COLUMNS, Connection, Generation
 from scene_pipeline.errors import LedgerError
@@ -170,6 +172,9 @@ async def record_healed(
         LedgerError: code "object_collected": upload again under another key.
     """
     async with conn.transaction():
+        # As every move of addresses: a verdict on the former one must not come in between.
+        await hold_project(conn, version.project_id)
+        await take_turn(conn, {version.project_id})
         # Not FOR UPDATE, which would make an event of another worker about it wait.
         await conn.execute(
             "SELECT 1 FROM generations WHERE id = %s FOR NO KEY UPDATE", (version.generation_id,)

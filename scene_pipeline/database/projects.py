@@ -7,6 +7,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from scene_pipeline.database.project_settings import hold_project
 from scene_pipeline.database.rows import Connection, ProjectRow, SceneRow, SceneState
 from scene_pipeline.errors import NotFoundError, quoted
 
@@ -196,6 +197,8 @@ async def synchronise_scenes(
     changes, in the same transaction: a crash cannot come between noticing and doing.
     """
     async with conn.transaction():
+        # Its row is written last; whoever moves addresses or promotes holds it before the scenes.
+        await hold_project(conn, project_id)
         cursor = conn.cursor()
         await cursor.executemany(
             "INSERT INTO scenes AS s (project_id, scene_id, position, scene_prompt, content,"

@@ -1,7 +1,7 @@
 """The truth sweep: which URLs are asked, within a budget, and what is made of the answers."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from scene_pipeline.pipeline.checking.addresses import MAX_UNREACHABLE
+from scene_pipeline.pipeline.checking.frames import check_scenes
 from scene_pipeline.pipeline.checks import CheckVerdict
 from scene_pipeline.pipeline.orders import SceneRef
 from scene_pipeline.pipeline.services import Services
@@ -75,6 +76,12 @@ def asked(studio: Studio) -> dict[str, bool]:
         " ORDER BY scene_id"
     )
     return {row["scene_id"]: row["passed"] for row in rows}
+
+
+def tried(studio: Studio) -> list[str]:
+    """Scenes whose turn passed without a verdict."""
+    rows = studio.sql("SELECT scene_id FROM unasked_addresses ORDER BY scene_id")
+    return [row["scene_id"] for row in rows]
 
 
 def test_what_was_not_asked_for_longest_comes_first_within_the_budget(studio: Studio) -> None:
@@ -162,15 +169,19 @@ def test_urls_that_nobody_can_be_asked_for_take_their_turns_and_keep_none_from_t
     assert asked(studio).keys() == {"scene_3", "scene_4"}
     # From there on all of them in turn, those that could not be asked included.
     assert [sweep(studio, 1).left_out for _ in range(2)] == [1, 1]
-    tried = studio.sql("SELECT scene_id FROM unasked_addresses ORDER BY scene_id")
-    assert [row["scene_id"] for row in tried] == ["scene_1", "scene_2"]
+    assert tried(studio) == ["scene_1", "scene_2"]
 
 
 def test_an_address_that_moved_counts_as_never_tried(studio: Studio) -> None:
     sweep(studio)
-    studio.sql("UPDATE scene_images SET storage_url = storage_url || '#' WHERE version = 1")
+    assert tried(studio) == ["scene_1", "scene_2", "scene_3", "scene_4"]
 
-    assert studio.sql("SELECT 1 FROM unasked_addresses") == []
+    studio.sql(
+        "UPDATE scene_images SET storage_url = storage_url || '#'"
+        " WHERE scene_id IN ('scene_2', 'scene_4')"
+    )
+
+    assert tried(studio) == ["scene_1", "scene_3"]
 
 
 def test_what_has_no_address_at_all_takes_nothing_of_the_budget(studio: Studio) -> None:
@@ -223,13 +234,23 @@ def test_a_host_that_does_not_answer_is_asked_a_few_times_only(studio: Studio) -
 
 
 @contextmanager
-def troubled(studio: Studio, status: int, *, sound: str) -> Iterator[None]:
-    """A server of the frames that answers with a status, but for those of one scene."""
+def troubled(
+    studio: Studio, status: int, *, sound: str, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """A server of the frames that answers with a status, but for those of one scene.
+
+    Args:
+        studio: With frames.
+        status: The answer.
+        sound: A scene whose frame is served.
+        meanwhile: Is done before each answer.
+    """
     [row] = studio.sql("SELECT storage_path FROM scene_images WHERE scene_id = %s", sound)
     data = frame_file(studio, sound).read_bytes()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            meanwhile()
             is_sound = self.path.endswith(str(row["storage_path"]))
             self.send_response(200 if is_sound else status)
             self.send_header("Content-Type", "image/png")
@@ -265,6 +286,35 @@ def test_a_server_s_own_trouble_says_nothing_of_the_bytes_and_nothing_of_other_f
     assert len(report.unreachable) == MAX_UNREACHABLE
     assert {verdict.severity for _, verdict in report.unreachable} == {"warn"}
     assert asked(studio)["scene_4"]
+
+
+def move_all(studio: Studio) -> None:
+    studio.sql("UPDATE scene_images SET storage_url = storage_url || '#'")
+
+
+def test_an_answer_for_an_address_that_moved_meanwhile_is_not_kept(studio: Studio) -> None:
+    with troubled(studio, 404, sound="scene_4", meanwhile=lambda: move_all(studio)):
+        report = sweep(studio)
+
+    assert (report.passed, len(report.wrong)) == (1, 3)
+    assert asked(studio) == {}
+
+
+def test_a_run_s_question_to_an_address_that_moved_meanwhile_is_not_kept_either(
+    studio: Studio,
+) -> None:
+    asking = Studio(studio.settings.model_copy(update={"check_urls": True}), studio.database_url)
+    refs = [SceneRef("film", "scene_4")]
+
+    async def check(services: Services) -> list[str]:
+        [checked] = await check_scenes(services, refs, {"scene_image"})
+        return [verdict.name for verdict in checked.verdicts]
+
+    with troubled(studio, 404, sound="scene_4", meanwhile=lambda: move_all(studio)):
+        found = asking.do(check)
+
+    assert "url_serves_the_stored_bytes" in found
+    assert asked(studio) == {}
 
 
 def test_archived_projects_are_asked_and_drills_are_not(studio: Studio) -> None:

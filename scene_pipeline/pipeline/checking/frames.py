@@ -115,7 +115,8 @@ class FrameChecker:
                 verdicts += await self._look(ref, facts.record, facts.kept)
         if "scene_start_frame" in assets and facts.standing is not None:
             verdicts += standing_verdicts(facts.standing)
-        rows = [verdict_row(project_id, ref, verdict) for verdict in verdicts]
+        asked = None if facts.record is None else facts.record.url
+        rows = [verdict_row(project_id, ref, verdict, asked) for verdict in verdicts]
         if news := [row for row in rows if _is_news(row, facts.kept)]:
             await self._keeping.ask(news)
         return tuple(sorted(verdicts, key=lambda verdict: _SHOWN_ORDER[verdict.name]))
@@ -232,8 +233,10 @@ async def check_scenes(
         return await asyncio.gather(*(check(ref) for ref in refs))
 
 
-def verdict_row(project_id: UUID, ref: SceneRef, verdict: CheckVerdict) -> VerdictRow:
-    """A verdict as the database keeps it."""
+def verdict_row(
+    project_id: UUID, ref: SceneRef, verdict: CheckVerdict, asked: str | None = None
+) -> VerdictRow:
+    """A verdict as the database keeps it; `asked` is the frame's address, if one was."""
     return VerdictRow(
         project_id=project_id,
         scene_id=ref.scene_id,
@@ -242,4 +245,5 @@ def verdict_row(project_id: UUID, ref: SceneRef, verdict: CheckVerdict) -> Verdi
         passed=verdict.passed,
         severity=verdict.severity,
         words=verdict.words,
+        url=asked if verdict.name == _ASKING else None,
     )

@@ -63,14 +63,14 @@ async def synchronise(
         await hold_project(conn, project.id)
         # Again: another transaction may have derived them meanwhile.
         looked = await pictures.look_up(conn, project.id, named)
-    if is_due:
-        await references.forget_pictures(conn, project.id, project.revision, named)
     if looked is not None:
         await pictures.keep(conn, project.id, looked)
         document = replace(document, pictures=looked.pictures)
         is_due = is_due or looked.has_other_bytes
     if is_due:
         await _derive(conn, stored, document, defaults)
+        # Last: the project is held by now, as by everybody who writes what is known of pictures.
+        await references.forget_pictures(conn, project.id, project.revision, named)
     return document
 
 

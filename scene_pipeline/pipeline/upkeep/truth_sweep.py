@@ -12,14 +12,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from scene_pipeline.database.frame_checks import (
-    CurrentAddress,
-    VerdictRow,
-    due_addresses,
-    kept_verdicts,
-    save_unasked,
-    save_verdicts,
-)
+from scene_pipeline.database.asked_addresses import CurrentAddress, due_addresses, save_unasked
+from scene_pipeline.database.frame_checks import VerdictRow, kept_verdicts, save_verdicts
 from scene_pipeline.pipeline.checking.addresses import AddressReader, Answer
 from scene_pipeline.pipeline.checking.frames import verdict_row
 from scene_pipeline.pipeline.checking.verdicts import address_verdict
@@ -85,8 +79,6 @@ async def sweep_truth(
             ]
             async with services.pool.connection() as conn:
                 await save_verdicts(conn, rows, run_id=run_id)
-            # Not in one transaction: whoever moves addresses takes both from scene after scene.
-            async with services.pool.connection() as conn:
                 await save_unasked(conn, unasked)
 
 
@@ -107,7 +99,7 @@ async def _ask_page(
             unasked.append(one)
         else:
             _count(report, ref, verdict, answer)
-            found.append((ref, verdict, verdict_row(one.project_id, ref, verdict)))
+            found.append((ref, verdict, verdict_row(one.project_id, ref, verdict, one.url)))
     return found, unasked
 
 
