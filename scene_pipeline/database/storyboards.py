@@ -1,13 +1,16 @@
 """Contact sheets: which projects need a new one, and the record of those that were made.
 
 The fingerprint of a project is a hash of what its sheet and its page show, so that they are made
-once per state of the frames, however many runs there were.
+once per state of the frames, however many runs there were. A sheet that a run makes gets its own at
+the run's end: one that breaks off before has told nobody, and the project stays due.
 
 Belongs here: SQL. Does not belong here: what a page shows (`database.storyboard_pages`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import LiteralString
+from datetime import UTC, datetime
+from typing import Final, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -15,6 +18,9 @@ from psycopg.rows import dict_row
 
 from scene_pipeline.database.objects import add_reference, mark_present
 from scene_pipeline.database.rows import Connection
+
+UNTOLD: Final = "untold"
+"""The fingerprint of a sheet whose run has not told of it yet; no project has it."""
 
 _FINGERPRINT: LiteralString = """
 SELECT s.project_id, s.project_key, md5(concat_ws(E'\\n',
@@ -84,7 +90,7 @@ async def fingerprint_of(conn: Connection, project_id: UUID) -> str:
 
 
 async def record_storyboard(conn: Connection, sheet: StoryboardRow) -> None:
-    """Keep a sheet whose object was written and verified."""
+    """Keep a sheet whose object was written and verified; an untold one makes its project due."""
     async with conn.transaction():
         await mark_present(conn, sheet.storage_path)
         await add_reference(conn, sheet.storage_path)
@@ -94,6 +100,51 @@ async def record_storyboard(conn: Connection, sheet: StoryboardRow) -> None:
             f" VALUES ({', '.join(f'%({name})s' for name in names)})",
             {name: getattr(sheet, name) for name in names},
         )
+        if sheet.fingerprint == UNTOLD:
+            await _note_change(conn, sheet.project_id)
+
+
+async def reopen_storyboard(conn: Connection, sheet: StoryboardRow, run_id: str) -> None:
+    """Hand the newest sheet to a run that made the same again: it is untold until that has told."""
+    async with conn.transaction():
+        await conn.execute(
+            "UPDATE storyboards SET fingerprint = %(untold)s, run_id = %(run_id)s"
+            " WHERE storage_path = %(storage_path)s AND id = (SELECT max(id) FROM storyboards"
+            " WHERE project_id = %(project_id)s)",
+            {
+                "untold": UNTOLD,
+                "run_id": run_id,
+                "storage_path": sheet.storage_path,
+                "project_id": sheet.project_id,
+            },
+        )
+        await _note_change(conn, sheet.project_id)
+
+
+async def finish_storyboard(
+    conn: Connection, project_id: UUID, *, run_id: str, fingerprint: str
+) -> None:
+    """Let a run's sheet count for what it shows: the run has told everything."""
+    await conn.execute(
+        "UPDATE storyboards SET fingerprint = %s"
+        " WHERE project_id = %s AND run_id = %s AND fingerprint = %s",
+        (fingerprint, project_id, run_id, UNTOLD),
+    )
+
+
+async def _note_change(conn: Connection, project_id: UUID) -> None:
+    await conn.execute("SELECT note_storyboard_change(%s)", (project_id,))
+
+
+async def newest_told(conn: Connection, project_keys: Sequence[str]) -> dict[str, datetime]:
+    """When the newest told sheet of each project was made, in UTC; a project may have none."""
+    cursor = await conn.execute(
+        "SELECT p.key AS project_key, max(b.created_at) AS made_at FROM projects p"
+        " JOIN storyboards b ON b.project_id = p.id"
+        " WHERE p.key = ANY(%s) AND b.fingerprint <> %s GROUP BY p.key",
+        (list(project_keys), UNTOLD),
+    )
+    return {row["project_key"]: row["made_at"].astimezone(UTC) for row in await cursor.fetchall()}
 
 
 async def latest_storyboard(conn: Connection, project_id: UUID) -> StoryboardRow | None:

@@ -57,6 +57,8 @@ _PARTS: Final = ("metered_usd", "estimated_usd", "doubtful_usd")
     owners=asset_owners(),
     tags=spends("nothing"),
     metadata=column_schema(catalogue_columns(SCENE_COLUMNS)),
+    # Before the storyboard of the same run, which does not count where the report failed.
+    op_tags={"dagster/priority": "1"},
     code_version="1",
 )
 def project_report(

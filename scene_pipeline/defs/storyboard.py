@@ -5,6 +5,7 @@ Belongs here: the asset and what the UI shows of it. Does not belong here: drawi
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -75,17 +76,31 @@ _CELL_CHARACTERS = 300
 def storyboard(
     context: dg.AssetExecutionContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> Iterator[dg.AssetCheckEvaluation | dg.MaterializeResult[None]]:
-    """Draw and store a project's storyboard."""
+    """Draw and store a project's storyboard, and let it count once everything of it is told."""
+    from scene_pipeline.database.storyboards import finish_storyboard  # noqa: PLC0415  # psycopg
+
+    run_id = context.run.run_id
     project_key = parse_project_partition_key(context.partition_key)
     if PROJECT_TAG not in context.run.tags:
-        context.instance.add_run_tags(context.run.run_id, {PROJECT_TAG: project_key})
+        context.instance.add_run_tags(run_id, {PROJECT_TAG: project_key})
     with at_work(context.op_execution_context):
-        made = pipeline.make_storyboard(project_key, context.run.run_id)
+        made = pipeline.make_storyboard(project_key, run_id)
         yield from tell_changed_frames(context, pipeline, project_key)
         yield from standing_results(context, pipeline, project_key)
-    yield dg.MaterializeResult(
-        metadata=_metadata(project_key, made), data_version=dg.DataVersion(made.digest)
-    )
+        yield dg.MaterializeResult(
+            metadata=_metadata(project_key, made), data_version=dg.DataVersion(made.digest)
+        )
+        # Last, and not where the report of the same run failed: whatever is not told by now leaves
+        # the project due, and the sensor asks for both again.
+        if not context.instance.get_run_stats(run_id).steps_failed:
+            pipeline.in_database(
+                partial(
+                    finish_storyboard,
+                    project_id=made.project_id,
+                    run_id=run_id,
+                    fingerprint=made.fingerprint,
+                )
+            )
 
 
 def _metadata(project_key: str, made: "StoryboardFacts") -> MetadataValues:

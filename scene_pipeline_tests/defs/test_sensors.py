@@ -2,6 +2,7 @@
 
 import dagster as dg
 import psycopg
+import pytest
 
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_storyboard
@@ -78,10 +79,23 @@ def test_a_sheet_waits_for_the_end_of_the_work(
     assert isinstance(tick(instance, runtime), dg.SkipReason)
 
 
-def fail_sheet(instance: dg.DagsterInstance, runtime: PipelineRuntime) -> str:
-    """The run that a tick asks for, and that fails; gives its key."""
+def make_sheet(instance: dg.DagsterInstance, runtime: PipelineRuntime) -> bool:
+    """A run of sheet and report, as the daemon launches it; gives whether it ended well."""
+    instance.add_dynamic_partitions("projects", ["film"])
+    job = build_definitions(resources={"pipeline": runtime}).resolve_job_def("storyboards")
+    return job.execute_in_process(
+        instance=instance, partition_key="film", raise_on_error=False
+    ).success
+
+
+def end_sheet(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    status: dg.DagsterRunStatus = dg.DagsterRunStatus.FAILURE,
+) -> str:
+    """The run that a tick asks for, and that ends without a sheet; gives its key."""
     [request] = requests(tick(instance, runtime))
-    project_run(instance, dg.DagsterRunStatus.FAILURE, **request.tags)
+    project_run(instance, status, **request.tags)
     return str(request.run_key)
 
 
@@ -99,14 +113,14 @@ def test_a_failed_sheet_is_tried_again_and_then_ever_more_rarely(
 ) -> None:
     studio.bring(film(["Dawn"]))
     studio.run()
-    run_keys = [fail_sheet(instance, runtime) for _ in range(3)]
+    run_keys = [end_sheet(instance, runtime) for _ in range(3)]
 
     for pause in (FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS):
         assert isinstance(tick(instance, runtime), dg.SkipReason)
         let_pass(instance_url, pause - 60)
         assert isinstance(tick(instance, runtime), dg.SkipReason)
         let_pass(instance_url, 60)
-        run_keys.append(fail_sheet(instance, runtime))
+        run_keys.append(end_sheet(instance, runtime))
 
     assert len(set(run_keys)) == 5  # Dagster launches the same key never again
 
@@ -156,6 +170,76 @@ def test_a_sheet_whose_run_was_cancelled_is_asked_for_again(
     [again] = requests(tick(instance, runtime))
 
     assert again.run_key != first.run_key
+
+
+@pytest.mark.parametrize(
+    "status", [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED], ids=str
+)
+def test_a_sheet_that_stays_stale_is_not_made_for_ever_however_its_runs_end(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    studio: Studio,
+    instance_url: str,
+    status: dg.DagsterRunStatus,
+) -> None:
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    for _ in range(3):
+        end_sheet(instance, runtime, status)
+
+    assert isinstance(tick(instance, runtime), dg.SkipReason)
+    let_pass(instance_url, FIRST_PAUSE_SECONDS)
+    assert len(requests(tick(instance, runtime))) == 1
+
+
+def test_runs_of_sheets_that_were_told_since_hold_up_no_further_one(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    for _ in range(3):
+        end_sheet(instance, runtime)
+    locked = "UPDATE scenes SET locked = %s"
+    studio.sql(locked, True)
+    launch_storyboard(instance, runtime, "film")
+
+    studio.sql(locked, False)
+
+    assert len(requests(tick(instance, runtime))) == 1
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it"),
+    [
+        (
+            "ALTER TABLE untold_frames RENAME TO away",
+            "ALTER TABLE away RENAME TO untold_frames",
+        ),
+        (
+            "ALTER TABLE pipeline_events RENAME TO away",
+            "ALTER TABLE away RENAME TO pipeline_events",
+        ),
+    ],
+    ids=["what the sheet's run tells", "the report"],
+)
+def test_what_fails_beside_the_sheet_is_tried_again_until_all_is_told(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    studio: Studio,
+    break_it: str,
+    mend_it: str,
+) -> None:
+    studio.bring(film(["Dawn"]))
+    studio.run()
+    # The second time nothing of the film has changed: somebody asks for its sheet by hand.
+    for _ in range(2):
+        studio.sql(break_it)
+        assert not make_sheet(instance, runtime)
+        studio.sql(mend_it)
+
+        assert len(requests(tick(instance, runtime))) == 1
+        assert make_sheet(instance, runtime)
+        assert isinstance(tick(instance, runtime), dg.SkipReason)
 
 
 def test_sensors_are_on_by_default_since_they_spend_nothing() -> None:

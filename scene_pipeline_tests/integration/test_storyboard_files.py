@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from importlib.resources import files
 from typing import Any
@@ -14,7 +15,8 @@ import psycopg
 import pytest
 from PIL import Image
 
-from scene_pipeline.database.storyboards import projects_with_stale_storyboards
+from scene_pipeline.database.session import in_database
+from scene_pipeline.database.storyboards import finish_storyboard, projects_with_stale_storyboards
 from scene_pipeline.errors import StorageError
 from scene_pipeline.media.sheet_layout import plan_layout
 from scene_pipeline.pipeline.reporting import storyboard
@@ -223,6 +225,35 @@ def test_a_sheet_that_looks_the_same_is_one_object_for_every_state_of_the_costs(
     assert len(mixed.sql("SELECT 1 FROM storyboards")) == 2
     (mixed.settings.home_directory / "frames" / first.storage_path).unlink()
     assert stored(mixed, draw(mixed).storage_path).startswith(b"\x89PNG")
+
+
+def test_a_sheet_of_a_run_counts_once_that_has_told_of_it(mixed: Studio) -> None:
+    def is_due() -> bool:
+        return projects_with_stale_storyboards(mixed.database_url, 10) != []
+
+    def told_by(made: StoryboardFacts, run_id: str) -> None:
+        in_database(
+            mixed.database_url,
+            lambda conn: finish_storyboard(
+                conn, made.project_id, run_id=run_id, fingerprint=made.fingerprint
+            ),
+        )
+
+    # The runs "b" and "d" are killed before they tell, the latter of a film that nobody changed.
+    for run_id, breaks_off in (("a", False), ("b", True), ("c", False), ("d", True), ("e", False)):
+        if run_id == "b":
+            mixed.run("c")
+        made = mixed.do(partial(make_storyboard, "film", run_id=run_id))
+        assert is_due()
+        told_by(made, "another")
+        assert is_due()
+        if not breaks_off:
+            told_by(made, run_id)
+        assert is_due() is breaks_off
+
+    rows = mixed.sql("SELECT run_id FROM storyboards ORDER BY id")
+    assert [row["run_id"] for row in rows] == ["a", "e"]  # the same is recorded once
+    assert_invariants(mixed)
 
 
 def test_files_are_stored_again_where_their_addresses_are_others(mixed: Studio) -> None:

@@ -1,6 +1,8 @@
 """Storyboards follow their frames, and whatever else stands on their pages."""
 
 import time
+from datetime import datetime
+from functools import partial
 from typing import Final
 
 import dagster as dg
@@ -14,10 +16,15 @@ from scene_pipeline.scenes.identity import project_partition_key
 
 _PROJECTS_PER_TICK = 50
 _ATTEMPTS_AT_ONCE = 3
+_ENDED_STATUSES = [
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+]
 FIRST_PAUSE_SECONDS: Final = 15 * 60
-"""After as many failures as are tried at once; twice as long after each further one."""
+"""After as many runs without avail as are tried at once; twice as long after each further one."""
 LONGEST_PAUSE_SECONDS: Final = 24 * 3600
-"""So that what cannot be drawn costs one run a day, and an outage of whatever length passes."""
+"""So that what cannot be shown costs one run a day, and an outage of whatever length passes."""
 
 
 @dg.sensor(
@@ -34,18 +41,27 @@ def stale_storyboards(
     context: dg.SensorEvaluationContext, pipeline: dg.ResourceParam[PipelineRuntime]
 ) -> dg.SensorResult | dg.SkipReason:
     """Launches `storyboards` for projects whose newest one no longer says how they stand."""
+    from scene_pipeline.database.storyboards import newest_told  # noqa: PLC0415  # psycopg
+
     stale = pipeline.stale_storyboards(_PROJECTS_PER_TICK)
     if not stale:
         return dg.SkipReason("Every storyboard shows how its project stands.")
+    told = pipeline.in_database(partial(newest_told, project_keys=[key for key, _ in stale]))
     requests = [
         request
         for project_key, fingerprint in stale
-        if (request := _sheet_request(context.instance, project_key, fingerprint)) is not None
+        if (
+            request := _sheet_request(
+                context.instance, project_key, fingerprint, told.get(project_key)
+            )
+        )
+        is not None
     ]
     if not requests:
         return dg.SkipReason(
             f"{len(stale)} storyboards are stale; each is being made, waits for the end of a "
-            f"run on its project, or has failed {_ATTEMPTS_AT_ONCE} times and is tried again later."
+            f"run on its project, or was tried {_ATTEMPTS_AT_ONCE} times without avail and is "
+            "tried again later."
         )
     keys = [request.partition_key for request in requests if request.partition_key]
     return dg.SensorResult(
@@ -54,9 +70,9 @@ def stale_storyboards(
 
 
 def _sheet_request(
-    instance: dg.DagsterInstance, project_key: str, fingerprint: str
+    instance: dg.DagsterInstance, project_key: str, fingerprint: str, told_at: datetime | None
 ) -> dg.RunRequest | None:
-    """A run of the sheet, unless one is under way, work goes on, or it failed a moment ago.
+    """A run of the sheet, unless one is under way, work goes on, or it was of no avail just now.
 
     Dagster never launches the same `run_key` twice, however the run ended: it carries the run
     before it, since frames that were changed back have the fingerprint that they once had.
@@ -64,7 +80,7 @@ def _sheet_request(
     if _has_runs(instance, {PROJECT_TAG: project_key}, ACTIVE_STATUSES):
         return None
     made_for = {PROJECT_TAG: project_key, SHEET_TAG: fingerprint}
-    if _is_paused(instance, made_for):
+    if _is_paused(instance, made_for, told_at):
         return None
     before = instance.get_run_ids(dg.RunsFilter(tags=made_for), limit=1)
     return dg.RunRequest(
@@ -74,14 +90,20 @@ def _sheet_request(
     )
 
 
-def _is_paused(instance: dg.DagsterInstance, made_for: dict[str, str]) -> bool:
-    """Whether the sheet failed so often, and so short a time ago, that it has to wait."""
-    failures = dg.RunsFilter(tags=made_for, statuses=[dg.DagsterRunStatus.FAILURE])
-    failed = instance.get_runs_count(failures)
-    newest = instance.get_run_records(failures, limit=1)
-    if failed < _ATTEMPTS_AT_ONCE or not newest:
+def _is_paused(
+    instance: dg.DagsterInstance, made_for: dict[str, str], told_at: datetime | None
+) -> bool:
+    """Whether the sheet was tried so often, and so short a time ago, that it has to wait.
+
+    However a run ended: since the newest sheet that was told it was of no avail, or nobody would
+    ask for another. Before that, frames that were changed back may have had theirs.
+    """
+    ended = dg.RunsFilter(tags=made_for, statuses=_ENDED_STATUSES, updated_after=told_at)
+    tried = instance.get_runs_count(ended)
+    newest = instance.get_run_records(ended, limit=1)
+    if tried < _ATTEMPTS_AT_ONCE or not newest:
         return False
-    doubled = FIRST_PAUSE_SECONDS << min(failed - _ATTEMPTS_AT_ONCE, 16)
+    doubled = FIRST_PAUSE_SECONDS << min(tried - _ATTEMPTS_AT_ONCE, 16)
     pause = min(doubled, LONGEST_PAUSE_SECONDS)
     return time.time() < newest[0].update_timestamp.timestamp() + pause
 

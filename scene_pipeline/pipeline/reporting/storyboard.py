@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from scene_pipeline.database import storyboards
 from scene_pipeline.database.report_files import ReportFileRow
@@ -47,6 +48,9 @@ class StoryboardLine:
 class StoryboardFacts:
     """A storyboard that was stored."""
 
+    project_id: UUID
+    fingerprint: str
+    """Of what it shows: with it, `finish_storyboard` lets a run's sheet count."""
     url: str
     """Of the contact sheet."""
     storage_path: str
@@ -90,6 +94,13 @@ async def make_storyboard(
 ) -> StoryboardFacts:
     """Draw, store and record the contact sheet, page and list of frames of a project as it stands.
 
+    Args:
+        project_key: The project's readable key.
+        services: Store, database and workers.
+        run_id: The run that is to tell of it. Until that has called `finish_storyboard`, the
+            project counts as not shown, so that a run that breaks off is followed by another.
+            None where nobody tells of it: it counts at once.
+
     Raises:
         NotFoundError: There is no such project.
         UsageError: A setting names something that does not exist.
@@ -117,9 +128,11 @@ async def make_storyboard(
         start_frames.CONTENT_TYPE,
         run_id=run_id,
     )
-    # Last: its row says that the project's storyboard is made.
+    # Last: its row is what a storyboard is known by.
     row = await _store_sheet(services, shown, sheet, run_id)
     return StoryboardFacts(
+        project_id=shown.project.id,
+        fingerprint=shown.fingerprint,
         url=row.storage_url,
         storage_path=row.storage_path,
         png_sha256=row.sha256,
@@ -141,6 +154,7 @@ async def _store_sheet(
 ) -> storyboards.StoryboardRow:
     """Store a sheet; one that looks like the newest is a row of the same object."""
     project_id = shown.project.id
+    fingerprint = shown.fingerprint if run_id is None else storyboards.UNTOLD
     async with services.pool.connection() as conn:
         latest = await storyboards.latest_storyboard(conn, project_id)
     stored = await store_once(
@@ -149,12 +163,16 @@ async def _store_sheet(
         latest,
         lambda now, digest: sheet_storage_key(project_id, now, digest, "png"),
     )
-    if latest is not None and stored.is_of(latest) and latest.fingerprint == shown.fingerprint:
+    same = (shown.fingerprint, fingerprint)
+    if latest is not None and stored.is_of(latest) and latest.fingerprint in same:
+        if run_id is not None:
+            async with services.pool.connection() as conn:
+                await storyboards.reopen_storyboard(conn, latest, run_id)
         return latest
     width, height = sheet.size
     row = storyboards.StoryboardRow(
         project_id=project_id,
-        fingerprint=shown.fingerprint,
+        fingerprint=fingerprint,
         storage_path=stored.storage_path,
         storage_url=stored.storage_url,
         sha256=stored.sha256,
