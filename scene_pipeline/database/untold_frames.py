@@ -1,4 +1,4 @@
-"""Scenes whose frame became another one without a run, until that is told where people look.
+"""Scenes whose frame may be another one than people are shown, until that is known to be told.
 
 Belongs here: SQL. Does not belong here: noticing it (triggers of the schema do, whoever writes),
 and telling it (`defs.changed_frames`).
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from scene_pipeline.database.rows import Connection
+from scene_pipeline.database.project_settings import hold_project
+from scene_pipeline.database.rows import OPEN, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +23,39 @@ class UntoldFrame:
     is_in_document: bool
     """Whether the scene is; no frame of one that is not goes to video."""
     generation_id: UUID | None
-    """Of its current version; None where it has none."""
-    is_of_dead_run: bool
-    """Whether a run made it and ended before it was checked: perhaps before it told of it, too."""
+    """Of its current version; None where it has none, as for the next two."""
+    version: int | None
+    url: str | None
+    is_made: bool
+    """Whether a run made that version, which tells of it unless it is killed before."""
+    is_published: bool
+    """Whether the document had it once."""
+    is_open: bool
+    """Whether it is still to be written into the document."""
 
 
 async def note_unchecked_frames(conn: Connection, project_id: UUID, *, limit: int) -> None:
-    """Note scenes whose current version no run has checked, as it does at the end of a scene.
+    """Note scenes whose current version was never checked, as runs do at the end of a scene.
 
     Args:
-        conn: Any.
+        conn: Not inside a transaction; this is one.
         project_id: Whose scenes.
         limit: The most that are noted; the others are found by the next look.
     """
-    await conn.execute(
-        "INSERT INTO untold_frames (project_id, scene_id, is_of_dead_run)"
-        " SELECT i.project_id, i.scene_id, true FROM scene_images i"
-        " JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id"
-        " WHERE i.project_id = %s AND i.is_current AND s.retired_at IS NULL"
-        "   AND NOT EXISTS (SELECT 1 FROM frame_checks c WHERE c.project_id = i.project_id"
-        "     AND c.scene_id = i.scene_id AND c.name = 'image_decodes' AND c.version = i.version)"
-        " ORDER BY i.scene_id LIMIT %s ON CONFLICT DO NOTHING",
-        (project_id, limit),
-    )
+    async with conn.transaction():
+        # Before the notes, in the order of whoever moves addresses.
+        await hold_project(conn, project_id)
+        await conn.execute(
+            "INSERT INTO untold_frames (project_id, scene_id, made_version)"
+            " SELECT i.project_id, i.scene_id, i.version FROM scene_images i"
+            " JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id"
+            " WHERE i.project_id = %s AND i.is_current AND s.retired_at IS NULL"
+            "   AND NOT EXISTS (SELECT 1 FROM frame_checks c WHERE c.project_id = i.project_id"
+            "     AND c.scene_id = i.scene_id AND c.name = 'image_decodes'"
+            "     AND c.version = i.version)"
+            " ORDER BY i.scene_id LIMIT %s ON CONFLICT DO NOTHING",
+            (project_id, limit),
+        )
 
 
 async def untold_frames(
@@ -60,11 +71,15 @@ async def untold_frames(
     """
     cursor = await conn.execute(
         "SELECT u.scene_id, u.changed_at, i.generation_id, s.retired_at IS NULL AS is_in_document,"
-        "  u.is_of_dead_run"
+        "  i.version, i.storage_url AS url,"
+        "  coalesce(u.made_version = i.version, false) AS is_made,"
+        "  coalesce(g.state = 'published', false) AS is_published,"
+        f" coalesce(g.{OPEN}, false) AS is_open"
         " FROM untold_frames u"
         " JOIN scenes s ON s.project_id = u.project_id AND s.scene_id = u.scene_id"
         " LEFT JOIN scene_images i ON i.project_id = u.project_id AND i.scene_id = u.scene_id"
         "   AND i.is_current"
+        " LEFT JOIN generations g ON g.id = i.generation_id"
         " WHERE u.project_id = %s AND u.scene_id > %s ORDER BY u.scene_id LIMIT %s",
         (project_id, after, limit),
     )
@@ -72,7 +87,11 @@ async def untold_frames(
 
 
 async def forget_told(conn: Connection, project_id: UUID, told: Sequence[UntoldFrame]) -> None:
-    """Say that scenes were told as they stood; what changed since, or changes now, stays."""
+    """Say that scenes were told as they stood; what changed since, or changes now, stays.
+
+    A new version is a change, too: what was told of the one before it may lie over what its run
+    told, and the next look sets that right.
+    """
     await conn.execute(
         "DELETE FROM untold_frames WHERE (project_id, scene_id) IN ("
         "  SELECT u.project_id, u.scene_id FROM untold_frames u"

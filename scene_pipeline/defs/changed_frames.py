@@ -1,4 +1,4 @@
-"""What the pages of `scene_image` and `scene_start_frame` say of a frame that no run has made so.
+"""What the pages of `scene_image` and `scene_start_frame` say of a frame that no run told so.
 
 Where an older version is chosen, an address moves, or a scene leaves the document, no run tells of
 it. The next storyboard does, by an observation: the UI lays it over the newest materialization,
@@ -6,14 +6,15 @@ name by name, so that the page shows what is current. It is none itself, so that
 their status, results of checks go on to be about the newest materialization, and nothing looks
 paid. It belongs to no run: the UI would name that run beside each single value.
 
-A frame whose run was killed before it told of it is materialized here, as by a run that keeps it.
+A frame whose run was killed before it told of it is materialized here, as by a run that keeps it,
+and one whose run was killed before it told the results of its checks is judged here. While runs
+are on the project, frames that were made are left to them.
 
 Belongs here: these observations, and what was told last. Does not belong here: which scenes they
-are about (`pipeline.reporting.changed_frames`).
+are about (`pipeline.reporting.changed_frames`), and reading Dagster's log (`newest_events`).
 """
 
-from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
@@ -23,17 +24,24 @@ import dagster as dg
 
 from scene_pipeline.defs.checks import of_known_scenes
 from scene_pipeline.defs.frame_metadata import frame_metadata, stage_materialization
-from scene_pipeline.defs.metadata import MetadataValues, scene_metadata
+from scene_pipeline.defs.metadata import PROJECT_TAG, MetadataValues, scene_metadata
+from scene_pipeline.defs.newest_events import ToldFrame, scenes_with_results, told_frames
 from scene_pipeline.defs.partitions import SCENES_NAME
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline.pipeline.checks import CheckedAsset
+from scene_pipeline.pipeline.checks import CheckedAsset, CheckName
 from scene_pipeline.pipeline.orders import FrameFacts, SceneRef, Stage, StageDone
 from scene_pipeline.scenes.identity import partition_key
 
 if TYPE_CHECKING:
     from scene_pipeline.pipeline.reporting.changed_frames import ChangedFrame
 
-_STAGES: Final[tuple[CheckedAsset, ...]] = ("scene_image", "scene_start_frame")
+_LAST_CHECK: Final[Mapping[CheckedAsset, CheckName]] = {
+    "scene_image": "not_blank",
+    "scene_start_frame": "prompt_unchanged_since",
+}
+"""Assets that are told, each with the last of its checks that comes to a verdict on any frame."""
+_AT_WORK: Final = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_RUNS_LOOKED_AT: Final = 20
 _OF_ADDRESS: Final = ("url", "version", "is_current", "storage_status", "storage_path")
 """What is told of a version that was told before."""
 _NOTHING: Final = "\u2013"
@@ -41,15 +49,18 @@ _NOTHING: Final = "\u2013"
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What Dagster says of a scene's frame."""
+class _Untold:
+    """A scene of whose frame Dagster does not say all."""
 
-    storage_id: int
-    version: object
-    url: object
-    is_in_document: object
-    names: frozenset[str]
-    """Of all metadata that the page shows."""
+    changed: "ChangedFrame"
+    told: Mapping[CheckedAsset, ToldFrame | None]
+    """Stages of which it says something else, or nothing, with what it says."""
+
+    @property
+    def shows_another(self) -> bool:
+        """Whether the page of a stage shows another version."""
+        version = self.changed.noted.version
+        return any(told is None or told.version != version for told in self.told.values())
 
 
 def tell_changed_frames(
@@ -71,25 +82,104 @@ def tell_changed_frames(
         if not page:
             return
         after = page[-1].scene.scene_id
+        # After the page was read: a run that ended by now has told what it recorded.
+        is_at_work = _is_at_work(context, project_key)
         keys = frozenset(context.instance.get_dynamic_partitions(SCENES_NAME))
         # An archived project may have given up its keys; it is told when it has them again.
-        known = [one for one in page if _key(one.scene) in keys]
-        others: dict[SceneRef, None] = {}
-        for stage in _STAGES:
-            told = _newest(context.instance, dg.AssetKey(stage), {_key(one.scene) for one in known})
-            for one in known:
-                before = told.get(_key(one.scene))
-                if one.frame is None:
-                    continue
-                if one.noted.is_of_dead_run:
-                    others[one.scene] = None
-                if _says(before, one, one.frame):
-                    continue
-                context.instance.report_runless_asset_event(_event(stage, one, one.frame, before))
-                if before is None or before.version != one.frame.version:
-                    others[one.scene] = None
-        yield from _judged_anew(context, pipeline, list(others))
-        pipeline.in_database(partial(keep_told, told=known))
+        known = [
+            one
+            for one in page
+            if _key(one.scene) in keys and not (one.noted.is_made and is_at_work)
+        ]
+        untold = _untold(context.instance, known)
+        yield from _tell(context, pipeline, untold, _unjudged(context.instance, known, untold))
+        settled = [one for one in known if not one.noted.is_open]
+        pipeline.in_database(partial(keep_told, told=settled))
+
+
+def _tell(
+    context: dg.AssetExecutionContext,
+    pipeline: PipelineRuntime,
+    untold: Sequence[_Untold],
+    unjudged: Sequence[SceneRef],
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Materializations first, which results are about; observations last.
+
+    By these it is known that everything was told: cut off before, it is told once more.
+    """
+    from scene_pipeline.pipeline.reporting.changed_frames import frames_to_tell  # noqa: PLC0415  # psycopg
+
+    changed = [one.changed for one in untold]
+    frames = pipeline.in_database(partial(frames_to_tell, changed=changed)) if changed else {}
+    observed: list[dg.AssetObservation] = []
+    for one in untold:
+        for stage, before in one.told.items():
+            if one.changed.scene not in frames:
+                continue
+            event = _event(stage, one.changed, frames[one.changed.scene], before)
+            if isinstance(event, dg.AssetObservation):
+                observed.append(event)
+            else:
+                context.instance.report_runless_asset_event(event)
+    yield from _judged_anew(context, pipeline, unjudged)
+    for observation in observed:
+        context.instance.report_runless_asset_event(observation)
+
+
+def _untold(instance: dg.DagsterInstance, known: Sequence["ChangedFrame"]) -> list[_Untold]:
+    """Those of which Dagster does not say already how they stand."""
+    told = {
+        stage: told_frames(
+            instance,
+            dg.AssetKey(stage),
+            {_key(one.scene) for one in known if stage in _stages(one)},
+        )
+        for stage in _LAST_CHECK
+    }
+    found = []
+    for one in known:
+        before = {stage: told[stage].get(_key(one.scene)) for stage in _stages(one)}
+        others = {stage: said for stage, said in before.items() if not _says(said, one)}
+        if others:
+            found.append(_Untold(one, others))
+    return found
+
+
+def _unjudged(
+    instance: dg.DagsterInstance, known: Sequence["ChangedFrame"], untold: Sequence[_Untold]
+) -> list[SceneRef]:
+    """Scenes whose page shows a version that was not checked, or that no results are about."""
+    found = dict.fromkeys(one.changed.scene for one in untold if one.shows_another)
+    made = [one for one in known if one.noted.is_made and one.noted.is_in_document]
+    for stage, name in _LAST_CHECK.items():
+        scenes = {_key(one.scene): one.scene for one in made if stage in _stages(one)}
+        check_key = dg.AssetCheckKey(dg.AssetKey(stage), name)
+        judged = scenes_with_results(instance, check_key, scenes.keys())
+        found |= {scene: None for key, scene in scenes.items() if key not in judged}
+    return list(found)
+
+
+def _stages(changed: "ChangedFrame") -> tuple[CheckedAsset, ...]:
+    """What there is to tell of; of a version that no document has had, the picture alone."""
+    noted = changed.noted
+    if noted.version is None:
+        return ()
+    if noted.is_made and not noted.is_published:
+        return ("scene_image",)
+    return tuple(_LAST_CHECK)
+
+
+def _is_at_work(context: dg.AssetExecutionContext, project_key: str) -> bool:
+    """Whether a run is about to tell of the project's frames by itself."""
+    runs = context.instance.get_runs(
+        dg.RunsFilter(tags={PROJECT_TAG: project_key}, statuses=_AT_WORK), limit=_RUNS_LOOKED_AT
+    )
+    stages = {dg.AssetKey(stage) for stage in _LAST_CHECK}
+    return any(
+        run.run_id != context.run.run_id
+        and (stages & run.asset_selection if run.asset_selection else run.job_name == "frames")
+        for run in runs
+    )
 
 
 def _judged_anew(
@@ -102,7 +192,7 @@ def _judged_anew(
         return
     run_id = context.run.run_id
     checked = pipeline.with_services(
-        lambda services: check_scenes(services, scenes, _STAGES, run_id=run_id)
+        lambda services: check_scenes(services, scenes, tuple(_LAST_CHECK), run_id=run_id)
     )
     verdicts = [(one.scene, verdict) for one in checked for verdict in one.verdicts]
     yield from of_known_scenes(context.instance, verdicts)
@@ -112,55 +202,25 @@ def _key(scene: SceneRef) -> str:
     return partition_key(scene.project_key, scene.scene_id)
 
 
-def _says(told: _Told | None, changed: "ChangedFrame", frame: FrameFacts) -> bool:
+def _says(told: ToldFrame | None, changed: "ChangedFrame") -> bool:
     """Whether Dagster says already how the scene stands."""
-    stands = (frame.version, frame.url, changed.noted.is_in_document)
+    noted = changed.noted
+    stands = (noted.version, noted.url, noted.is_in_document)
     return told is not None and (told.version, told.url, told.is_in_document) == stands
 
 
-def _newest(
-    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: AbstractSet[str]
-) -> dict[str, _Told]:
-    """What the newest materialization and the observations since say, by partition."""
-    found: dict[str, _Told] = {}
-    for kind, fetch in (
-        (dg.DagsterEventType.ASSET_MATERIALIZATION, instance.fetch_materializations),
-        (dg.DagsterEventType.ASSET_OBSERVATION, instance.fetch_observations),
-    ):
-        ids = keys and instance.get_latest_storage_id_by_partition(asset_key, kind, set(keys))
-        if not ids:
-            continue
-        wanted = dg.AssetRecordsFilter(asset_key, storage_ids=list(ids.values()))
-        for record in fetch(wanted, limit=len(ids)).records:
-            event = record.asset_materialization or record.asset_observation
-            before = found.get(record.partition_key or "")
-            if event is None or record.partition_key is None:
-                continue
-            if before is not None and before.storage_id > record.storage_id:
-                continue
-            said = {name: value.value for name, value in event.metadata.items()}
-            found[record.partition_key] = _Told(
-                storage_id=record.storage_id,
-                version=said.get("version"),
-                url=said.get("url"),
-                is_in_document=said.get("is_in_document", True),
-                names=frozenset(said) | (before.names if before else frozenset()),
-            )
-    return found
-
-
 def _event(
-    stage: Stage, changed: "ChangedFrame", frame: FrameFacts, told: _Told | None
+    stage: Stage, changed: "ChangedFrame", frame: FrameFacts, told: ToldFrame | None
 ) -> dg.AssetMaterialization | dg.AssetObservation:
     """What is told: of a version that no run told of, what a run would have."""
-    if changed.noted.is_of_dead_run and (told is None or told.version != frame.version):
+    if changed.noted.is_made and (told is None or told.version != frame.version):
         kept = StageDone(changed.scene, stage, {}, frame, is_kept=True)
         return stage_materialization(kept, _key(changed.scene))
     return _observation(stage, changed, frame, told)
 
 
 def _observation(
-    stage: Stage, changed: "ChangedFrame", frame: FrameFacts, told: _Told | None
+    stage: Stage, changed: "ChangedFrame", frame: FrameFacts, told: ToldFrame | None
 ) -> dg.AssetObservation:
     values = frame_metadata(frame)
     if told is not None and told.version == frame.version:
@@ -185,7 +245,7 @@ def _observation(
     )
 
 
-def _words(changed: "ChangedFrame", frame: FrameFacts, told: _Told | None) -> str:
+def _words(changed: "ChangedFrame", frame: FrameFacts, told: ToldFrame | None) -> str:
     """What changed, and since when, in one or two sentences."""
     since = f"since {changed.noted.changed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     version = f"Version {frame.version}"

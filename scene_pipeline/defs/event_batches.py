@@ -32,15 +32,13 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from dagster._core.events import DagsterEventBatchMetadata
 
-from scene_pipeline.defs.event_storage import KeptPostgresEventLog, NewestMaterialization
+from scene_pipeline.defs.event_storage import KeptPostgresEventLog
+from scene_pipeline.defs.newest_events import newest_materializations
 
 BATCH_SIZE_VARIABLE = "DAGSTER_EVENT_BATCH_SIZE"
 DEFAULT_BATCH_SIZE = 500
 WINDOW_SECONDS = 0.2
 """How long the first event of a batch may wait: unnoticed by people, and room for many others."""
-
-_RECORDS_PER_READ = 100
-"""A materialization with its pictures takes 7 to 60 kB."""
 
 AssetEvent = dg.AssetMaterialization | dg.AssetCheckEvaluation | dg.DagsterEvent
 
@@ -75,7 +73,7 @@ def about_the_newest(
     newest: dict[tuple[dg.AssetKey, str], AssetCheckEvaluationTargetMaterializationData] = {}
     for asset_key in {result.asset_key for result in told}:
         keys = {r.partition for r in told if r.asset_key == asset_key and r.partition is not None}
-        for found in _newest(instance, asset_key, keys):
+        for found in newest_materializations(instance, asset_key, keys):
             newest[asset_key, found.partition] = AssetCheckEvaluationTargetMaterializationData(
                 storage_id=found.storage_id, run_id=found.run_id, timestamp=found.timestamp
             )
@@ -85,29 +83,6 @@ def about_the_newest(
         else _aimed(result, newest[result.asset_key, result.partition])
         for result in told
     ]
-
-
-def _newest(
-    instance: dg.DagsterInstance, asset_key: dg.AssetKey, keys: set[str]
-) -> Iterator[NewestMaterialization]:
-    """One statement on our own event log; Dagster's reads the events with their pictures."""
-    storage = instance.event_log_storage
-    if isinstance(storage, KeptPostgresEventLog):
-        yield from storage.newest_materializations(asset_key, keys)
-        return
-    ids = list(
-        instance.get_latest_storage_id_by_partition(
-            asset_key, dg.DagsterEventType.ASSET_MATERIALIZATION, keys
-        ).values()
-    )
-    for first in range(0, len(ids), _RECORDS_PER_READ):
-        chunk = ids[first : first + _RECORDS_PER_READ]
-        records = dg.AssetRecordsFilter(asset_key, storage_ids=chunk)
-        for record in instance.fetch_materializations(records, limit=len(chunk)).records:
-            if record.partition_key is not None:
-                yield NewestMaterialization(
-                    record.partition_key, record.storage_id, record.run_id, record.timestamp
-                )
 
 
 def _aimed(

@@ -1,6 +1,8 @@
 """A frame that changed without a run: the pages of its assets say so with the next storyboard."""
 
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,16 +12,26 @@ from scene_pipeline.database.rows import Connection
 from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.partitions import PROJECTS_NAME
 from scene_pipeline.defs.resources import PipelineRuntime
+from scene_pipeline.pipeline.orders import FrameFacts, SceneRef
 from scene_pipeline.pipeline.projects.promotion import promote
 from scene_pipeline.pipeline.reporting import changed_frames
 from scene_pipeline.scenes.identity import project_partition_key
+from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.defs.jobs import make_frames
 from scene_pipeline_tests.defs.test_checks import OF_IMAGE, URL, results
 from scene_pipeline_tests.defs.test_frames import latest, register, statuses
 from scene_pipeline_tests.films import Studio, film
+from scene_pipeline_tests.standins.media_server import free_port
 
 STAGES = ("scene_image", "scene_start_frame")
 KEY = "film/one"
+
+
+@pytest.fixture
+def studio(database_url: str, tmp_path: Path) -> Studio:
+    """Frames with addresses on a port of their own, where nobody listens."""
+    settings = load_settings(home=tmp_path / "home", public_url=f"http://127.0.0.1:{free_port()}")
+    return Studio(settings, database_url)
 
 
 @pytest.fixture(autouse=True)
@@ -215,4 +227,33 @@ def test_a_change_while_it_is_told_is_told_next_time(
     renew(instance, runtime)
 
     assert [page(instance, stage)["version"] for stage in STAGES] == [2, 2]
+    assert studio.sql("SELECT scene_id FROM untold_frames") == []
+
+
+def test_an_older_version_that_was_told_over_a_run_s_newer_one_is_set_right_next_time(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    choose(runtime, 1)
+    read = changed_frames.frames_to_tell
+
+    async def read_early(
+        conn: Connection, changed: Sequence[changed_frames.ChangedFrame]
+    ) -> dict[SceneRef, FrameFacts]:
+        found = await read(conn, changed)
+        run = threading.Thread(target=make_frames, args=(instance, runtime))
+        run.start()
+        run.join()
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changed_frames, "frames_to_tell", read_early)
+        renew(instance, runtime)
+    assert [page(instance, stage)["version"] for stage in STAGES] == [1, 1], "as it was read"
+
+    renew(instance, runtime)
+
+    assert [page(instance, stage)["version"] for stage in STAGES] == [3, 3]
     assert studio.sql("SELECT scene_id FROM untold_frames") == []

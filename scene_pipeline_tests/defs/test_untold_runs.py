@@ -1,18 +1,31 @@
 """Frames of runs that were killed between making and telling: the next storyboard tells them."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import dagster as dg
 import psycopg
 import pytest
 
+from scene_pipeline.database.rows import Connection
+from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.pipeline.reporting import changed_frames
+from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.defs.jobs import make_frames
 from scene_pipeline_tests.defs.test_checks import OF_DOCUMENT, OF_IMAGE, URL, renew, results
 from scene_pipeline_tests.defs.test_frames import latest, register, statuses
+from scene_pipeline_tests.defs.ticks import Daemon
 from scene_pipeline_tests.films import Studio, film
 
 ALL_WELL = dict.fromkeys((OF_IMAGE | OF_DOCUMENT) - {URL}, "SUCCEEDED")
 STAGES = ("scene_image", "scene_start_frame")
+
+
+@pytest.fixture
+def studio(database_url: str, tmp_path: Path) -> Studio:
+    """Addresses are not asked: whether somebody serves them is no matter here."""
+    return Studio(load_settings(home=tmp_path / "home", check_urls=False), database_url)
 
 
 @pytest.fixture(autouse=True)
@@ -21,15 +34,11 @@ def _scenes(instance: dg.DagsterInstance, studio: Studio) -> None:
     register(instance, "one", "two")
 
 
-def forget_checks(studio: Studio) -> None:
-    studio.sql("DELETE FROM frame_checks")
-
-
 def test_a_frame_of_a_run_that_was_killed_before_it_told_is_shown_and_checked(
     instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime, studio: Studio
 ) -> None:
     studio.run("one", "two")
-    forget_checks(studio)
+    assert studio.sql("SELECT 1 FROM frame_checks"), "its verdicts were kept, and told nobody"
 
     told = renew(instance, runtime)
 
@@ -46,22 +55,81 @@ def test_a_frame_of_a_run_that_was_killed_before_it_told_is_shown_and_checked(
 
 
 def test_a_frame_that_was_shown_before_its_run_was_killed_gets_its_checks(
-    instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime, studio: Studio
+    instance: dg.DagsterInstance, instance_url: str, runtime: PipelineRuntime
 ) -> None:
     assert make_frames(instance, runtime).success
-    forget_checks(studio)
     with psycopg.connect(instance_url) as conn:
         conn.execute("DELETE FROM asset_check_executions WHERE partition = 'film/one'")
     before = latest(instance, "scene_image", "film/one").metadata
 
-    renew(instance, runtime)
+    told = renew(instance, runtime)
 
+    assert told == len(ALL_WELL), "those of the other scene were told"
     assert results(instance_url)["film/one"] == ALL_WELL
     assert latest(instance, "scene_image", "film/one").metadata == before, "nothing is new of it"
     assert before["kept"].value is False
 
 
-def test_many_frames_of_dead_runs_are_taken_up_in_parts(
+def test_what_a_run_has_told_is_forgotten_without_a_look_at_pictures(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[changed_frames.ChangedFrame] = []
+
+    async def frames_to_tell(
+        _: Connection, changed: Sequence[changed_frames.ChangedFrame]
+    ) -> dict[object, object]:
+        read.extend(changed)
+        return {}
+
+    monkeypatch.setattr(changed_frames, "frames_to_tell", frames_to_tell)
+    assert make_frames(instance, runtime).success
+    assert len(studio.sql("SELECT 1 FROM untold_frames")) == 2
+
+    assert renew(instance, runtime) == 0
+    assert studio.sql("SELECT * FROM untold_frames") == []
+    assert read == []
+
+
+def test_frames_of_a_run_that_is_at_work_are_left_to_it_until_it_ends(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    run = instance.create_run_for_job(
+        Daemon(instance, runtime).job,
+        tags={PROJECT_TAG: "film"},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    studio.run("one", "two")
+
+    assert renew(instance, runtime) == 0
+    assert set(statuses(instance, "scene_image").values()) == {None}
+
+    instance.report_run_failed(run)
+
+    assert renew(instance, runtime) == 2 * len(ALL_WELL)
+    assert set(statuses(instance, "scene_image").values()) == {"MATERIALIZED"}
+
+
+def test_a_frame_that_is_not_in_the_document_yet_is_told_as_a_picture_alone(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    studio.run("one", "two", stages=frozenset({"scene_prompt", "generated_frame", "scene_image"}))
+
+    renew(instance, runtime)
+
+    assert set(statuses(instance, "scene_image").values()) == {"MATERIALIZED"}
+    assert instance.get_materialized_partitions(dg.AssetKey("scene_start_frame")) == set()
+
+    studio.run("one", "two")  # and this one is killed before it tells of the document
+    renew(instance, runtime)
+
+    assert set(statuses(instance, "scene_start_frame").values()) == {"MATERIALIZED"}
+    assert studio.sql("SELECT * FROM untold_frames") == []
+
+
+def test_many_frames_that_were_never_checked_are_taken_up_in_parts(
     instance: dg.DagsterInstance,
     runtime: PipelineRuntime,
     studio: Studio,
@@ -69,7 +137,8 @@ def test_many_frames_of_dead_runs_are_taken_up_in_parts(
 ) -> None:
     monkeypatch.setattr(changed_frames, "MAX_UNCHECKED", 1)
     studio.run("one", "two")
-    forget_checks(studio)
+    studio.sql("DELETE FROM frame_checks")
+    studio.sql("DELETE FROM untold_frames")  # as of frames that are older than these notes
 
     renew(instance, runtime)
     first = statuses(instance, "scene_image")

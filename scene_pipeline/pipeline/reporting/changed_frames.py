@@ -1,7 +1,7 @@
-"""Frames that became others without a run: each as it stands now, with what came before it.
+"""Frames that may be others than people are shown: which they are, and what is told of them.
 
-Belongs here: reading them, page by page. Does not belong here: telling them
-(`defs.changed_frames`).
+Belongs here: reading them, page by page. Does not belong here: telling them, and knowing what was
+told (`defs.changed_frames`).
 """
 
 from collections.abc import Sequence
@@ -25,24 +25,22 @@ from scene_pipeline.pipeline.orders import FrameFacts, SceneRef
 PAGE_LENGTH = 50
 """Scenes whose pictures are in memory at once."""
 MAX_UNCHECKED = 500
-"""Frames of dead runs that one storyboard takes up."""
+"""Frames that were never checked which one storyboard takes up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedFrame:
-    """A scene whose frame changed, as it stands now."""
+    """A scene whose frame may have changed, as it stands now."""
 
     scene: SceneRef
     project_id: UUID
     noted: UntoldFrame
-    frame: FrameFacts | None
-    """Its current version; None where it has none."""
 
 
 async def changed_frames(conn: Connection, project_key: str, after: str = "") -> list[ChangedFrame]:
-    """The next scenes of a project whose frame changed without a run, by their ids.
+    """The next scenes of a project whose frame may not be told, by their ids, without pictures.
 
-    With the first page those are noted whose run was killed between making and checking them.
+    With the first page those are noted that were never checked.
 
     Args:
         conn: Outside of a transaction.
@@ -56,19 +54,30 @@ async def changed_frames(conn: Connection, project_key: str, after: str = "") ->
     if not after:
         await note_unchecked_frames(conn, project.id, limit=MAX_UNCHECKED)
     noted = await untold_frames(conn, project.id, after=after, limit=PAGE_LENGTH)
-    ids = [one.generation_id for one in noted if one.generation_id is not None]
-    versions = await versions_of_generations(conn, ids)
-    histories = await frame_histories(conn, ids)
-    frames = {
-        version.scene_id: with_history(frame_facts(version), histories.get(generation_id))
+    return [ChangedFrame(SceneRef(project_key, one.scene_id), project.id, one) for one in noted]
+
+
+async def frames_to_tell(
+    conn: Connection, changed: Sequence[ChangedFrame]
+) -> dict[SceneRef, FrameFacts]:
+    """What is told of them, with pictures and what came before, by scene.
+
+    One is left out where another version became current meanwhile: that is noted, and told then.
+
+    Args:
+        conn: Any.
+        changed: At most a page.
+    """
+    scenes = {
+        one.noted.generation_id: one.scene for one in changed if one.noted.generation_id is not None
+    }
+    versions = await versions_of_generations(conn, list(scenes))
+    histories = await frame_histories(conn, list(versions))
+    return {
+        scenes[generation_id]: with_history(frame_facts(version), histories.get(generation_id))
         for generation_id, version in versions.items()
-        # Another one may have been chosen between the statements; that is noted, and told then.
         if version.is_current
     }
-    return [
-        ChangedFrame(SceneRef(project_key, one.scene_id), project.id, one, frames.get(one.scene_id))
-        for one in noted
-    ]
 
 
 async def keep_told(conn: Connection, told: Sequence[ChangedFrame]) -> None:

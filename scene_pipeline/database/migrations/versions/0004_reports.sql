@@ -207,16 +207,17 @@ INSERT INTO storyboard_changes (project_id)
 SELECT id FROM projects p WHERE archived_at IS NULL
     AND EXISTS (SELECT 1 FROM storyboards b WHERE b.project_id = p.id);
 
--- ----------------------------------------------------------------- frames that changed without a run
+-- ------------------------------------------------------------- frames that may be another one by now
 
--- What a run makes or keeps, it tells by itself. What changes otherwise (a version that is chosen, an
--- address that moves, a scene that leaves the document or comes back) is noted here, once per scene,
--- until the project's next storyboard has told it.
+-- What a run makes or keeps, it tells by itself, unless it is killed before; what changes otherwise (a
+-- version that is chosen, an address that moves, a scene that leaves the document or comes back) no
+-- run tells. All of it is noted here, once per scene, until the project's next storyboard has seen
+-- that it is told, or has told it.
 CREATE TABLE untold_frames (
     project_id          uuid NOT NULL REFERENCES projects (id),
     scene_id            text NOT NULL,
     changed_at          timestamptz NOT NULL DEFAULT now(),
-    is_of_dead_run      boolean NOT NULL DEFAULT false, -- made by one that ended before it told of it
+    made_version        integer,        -- the one that a run made last; null: none since it was told
     PRIMARY KEY (project_id, scene_id)
 );
 CREATE FUNCTION note_untold_frame() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -225,7 +226,17 @@ BEGIN
     ON CONFLICT (project_id, scene_id) DO UPDATE SET changed_at = excluded.changed_at;
     RETURN NULL;
 END $$;
+CREATE FUNCTION note_made_frame() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO untold_frames (project_id, scene_id, made_version)
+    VALUES (NEW.project_id, NEW.scene_id, NEW.version)
+    ON CONFLICT (project_id, scene_id) DO UPDATE
+        SET changed_at = excluded.changed_at, made_version = excluded.made_version;
+    RETURN NULL;
+END $$;
 -- Recording inserts its version as the current one; an older one becomes it by being chosen.
+CREATE TRIGGER scene_images_made AFTER INSERT ON scene_images
+    FOR EACH ROW WHEN (NEW.is_current) EXECUTE FUNCTION note_made_frame();
 CREATE TRIGGER scene_images_chosen AFTER UPDATE OF is_current ON scene_images
     FOR EACH ROW WHEN (NEW.is_current AND NOT OLD.is_current)
     EXECUTE FUNCTION note_untold_frame();
