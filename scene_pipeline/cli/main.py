@@ -139,9 +139,10 @@ def _usage_error(error: "typer.TyperException", arguments: Sequence[str]) -> Usa
     message = error.format_message().replace("Input should", "it should")
     if context is not None and message == context.get_help():  # where only a command is missing
         message = f"`{path}` needs a command"
-    return UsageError(
-        f"{message.strip().rstrip('.')}.", code="usage", next_action=f"See `{path} --help`."
-    )
+    message = message.strip().rstrip(".")
+    if not message.endswith("?"):  # of "Did you mean ..."
+        message += "."
+    return UsageError(message, code="usage", next_action=f"See `{path} --help`.")
 
 
 def _set_up_log(arguments: list[str]) -> None:

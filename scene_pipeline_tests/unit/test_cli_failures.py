@@ -26,6 +26,7 @@ def a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("arguments", "sentence", "command"),
     [
         ("frobnicate", "No such command 'frobnicate'.", "scene-pipeline"),
+        ("rnu", "No such command 'rnu'. Did you mean 'run'?", "scene-pipeline"),
         ("run", "Missing argument 'FILE|PROJECT'.", "scene-pipeline run"),
         ("versions film", "Missing argument 'SCENE'.", "scene-pipeline versions"),
         ("run film --max-cost", "Option '--max-cost' requires an argument.", "scene-pipeline run"),
