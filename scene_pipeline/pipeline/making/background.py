@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
 
+from scene_pipeline.pipeline.making.cancellation import raise_if_cancelled
 from scene_pipeline.pipeline.making.stream import stream_frames
 from scene_pipeline.pipeline.orders import FrameOrder, StreamEvent
 from scene_pipeline.pipeline.services import open_services
@@ -113,6 +114,7 @@ class BackgroundStream:
             aclosing(stream_frames(self._order, services)) as stream,
         ):
             async for event in stream:
+                raise_if_cancelled()
                 await self._put(event)
 
     def _cancel_once(self, task: "asyncio.Task[None]") -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from scene_pipeline.database.events import append_progress
 from scene_pipeline.errors import ProviderError
 from scene_pipeline.pipeline.failpoints import failpoint
+from scene_pipeline.pipeline.making.cancellation import raise_if_cancelled
 from scene_pipeline.pipeline.making.run_context import RunContext, SceneVoice
 from scene_pipeline.pipeline.retrying import backoff_seconds
 from scene_pipeline.providers.base import ImageProvider, ImageRequest, Progress, Submission
@@ -60,6 +61,7 @@ async def wait_until_completed(
     await voice.progress("sent", f"accepted by {provider.name}")
     await services.sleep(provider.capabilities.first_poll_seconds)
     while True:
+        raise_if_cancelled()
         failpoint("while_polling")
         age = age_seconds + time.monotonic() - started
         try:

@@ -17,6 +17,7 @@ import psycopg
 from scene_pipeline.database.locks import GenerationLocks
 from scene_pipeline.errors import DatabaseError
 from scene_pipeline.pipeline.failpoints import failpoint
+from scene_pipeline.pipeline.making.cancellation import raise_if_cancelled
 from scene_pipeline.pipeline.making.continuity import units_of
 from scene_pipeline.pipeline.making.following_checks import FollowingChecks
 from scene_pipeline.pipeline.making.narration import narrated
@@ -107,6 +108,7 @@ async def _work_through(
     async def worker() -> None:
         for unit in waiting:
             for work in unit:
+                raise_if_cancelled()
                 with scene_record(work.ref.project_key, work.ref.scene_id):
                     await run_scene(context, publisher, checks, work)
 

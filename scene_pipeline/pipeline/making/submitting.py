@@ -22,6 +22,7 @@ from scene_pipeline.errors import (
 from scene_pipeline.pipeline.facts import usd
 from scene_pipeline.pipeline.failpoints import failpoint
 from scene_pipeline.pipeline.keeping.provider_request import complete_request
+from scene_pipeline.pipeline.making.cancellation import raise_if_cancelled
 from scene_pipeline.pipeline.making.run_context import RunContext
 from scene_pipeline.pipeline.making.slots import PlaceAtProvider
 from scene_pipeline.pipeline.references.checking import refuse_changed
@@ -56,6 +57,7 @@ async def submit(
         if provider.name in context.stopped_by:
             raise context.stopped_by[provider.name]
         request = await _complete(context, generation)
+        raise_if_cancelled()
         async with services.pool.connection() as conn:
             _refuse_unwanted(generation, await intentions.why_unwanted(conn, generation))
             await refuse_changed(conn, generation)
