@@ -9,6 +9,7 @@ plain generator that drains a bounded queue: an asynchronous one would have its 
 Dagster waits for the next event, so that writing an event would stop polling and downloads.
 """
 
+import threading
 from collections.abc import Collection, Iterator
 from contextlib import closing
 
@@ -86,7 +87,10 @@ def _carry_out(
     selected = context.selected_asset_check_keys
     watch = BackfillWatch(context.instance, context.run)
     watch.raise_if_cancelled()
-    with closing(pipeline.open_stream(order)) as stream, pipeline.stopping_at_once(stream.stop):
+    with (
+        closing(pipeline.open_stream(order)) as stream,
+        pipeline.stopping_at_once(stream.stop) as interruption,
+    ):
         try:
             for event in stream.events(WINDOW_SECONDS):
                 if event is not None:
@@ -95,6 +99,7 @@ def _carry_out(
                 if batches.is_due:
                     yield from _tell(context, batches, summary)
                 watch.raise_if_cancelled()
+            _raise_if_set(interruption)
         except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
             stream.stop()  # nothing new is sent while the rest is written
             for _ in batches.flush():  # nothing can be yielded any more, but it can be written
@@ -111,6 +116,12 @@ def _carry_out(
     failure = summary.failure()
     if failure is not None:
         raise failure
+
+
+def _raise_if_set(interruption: threading.Event) -> None:
+    """Interrupt the op where the error was raised where nobody handed it on, or is held back."""
+    if interruption.is_set():
+        raise KeyboardInterrupt
 
 
 def _take(

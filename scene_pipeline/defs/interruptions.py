@@ -20,7 +20,7 @@ _ACT_SECONDS: Final = 5.0
 
 
 @contextmanager
-def hearing_interruptions(act: Callable[[], None]) -> Iterator[None]:
+def hearing_interruptions(act: Callable[[], None]) -> Iterator[threading.Event]:
     """Call back when the process is interrupted, whoever handles the signal.
 
     Python's own handler writes each signal's number to a file descriptor before anybody else is
@@ -29,19 +29,29 @@ def hearing_interruptions(act: Callable[[], None]) -> Iterator[None]:
 
     Args:
         act: Called in a thread of its own, for each signal.
+
+    Yields:
+        What is set from the first signal on: the error that it becomes may be raised where nobody
+        hands it on.
     """
+    heard = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield heard
         return
+
+    def hear() -> None:
+        heard.set()
+        act()
+
     hearing, calling = socket.socketpair()
     calling.setblocking(False)
     listener = threading.Thread(
-        target=_listen, args=(hearing, act), name="interruptions", daemon=True
+        target=_listen, args=(hearing, hear), name="interruptions", daemon=True
     )
     listener.start()
     before = signal.set_wakeup_fd(calling.fileno(), warn_on_full_buffer=False)
     try:
-        yield
+        yield heard
     finally:
         signal.set_wakeup_fd(before)
         calling.close()

@@ -9,6 +9,7 @@ never the code location.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
@@ -66,16 +67,20 @@ class PipelineRuntime:
         return BackgroundStream(order, self.settings, self.database_url, store=self._store())
 
     @contextmanager
-    def stopping_at_once(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Stop something the moment the process is interrupted, and tell whoever watches."""
+    def stopping_at_once(self, stop: Callable[[], None]) -> Iterator[threading.Event]:
+        """Stop something the moment the process is interrupted, and tell whoever watches.
+
+        Yields:
+            What is set then.
+        """
 
         def act() -> None:
             stop()
             if self.on_interruption is not None:
                 self.on_interruption()
 
-        with hearing_interruptions(act):
-            yield
+        with hearing_interruptions(act) as heard:
+            yield heard
 
     def observe(self, event: StreamEvent) -> None:
         """Tell the observer, where there is one."""

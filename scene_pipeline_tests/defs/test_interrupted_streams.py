@@ -47,9 +47,13 @@ def test_a_stream_stops_while_dagster_still_holds_the_signal_back(
         settings=settings,
         observer=interrupt_at_the_first,
         on_interruption=lambda: told.append("stopping"),
+        is_at_terminal=True,
     )
-    make_frames(instance, watched)
+    result = make_frames(instance, watched)
 
     [made] = studio.sql("SELECT count(*) AS n FROM scene_images")
     assert 0 < made["n"] < SCENES
     assert told == ["stopping"]
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.CANCELED  # though the signal itself was lost
