@@ -199,7 +199,7 @@ class SceneModel(SceneStanding):
                 return self._fail(row, "charged")
             if fault == "picture_unavailable":
                 return "failed"
-            row.is_blank = fault == "blank"
+            row.is_blank = fault == "blank" and row.wish.candidates == 1
             yield from ("after_download", "after_inspect", "after_intent", "after_upload")
             row.state = "stored"
             yield "after_stored"
