@@ -112,4 +112,4 @@ def test_a_short_walk_through_everything_that_can_happen(database_url: str, tmp_
 def test_a_long_walk_through_everything_that_can_happen(database_url: str, tmp_path: Path) -> None:
     with open_stage(database_url, tmp_path / "home") as stage:
         stage.provider.reference_limit = 1
-        walk(stage, max_examples=100, stateful_step_count=50)
+        walk(stage, max_examples=200, stateful_step_count=50)
