@@ -8,9 +8,11 @@ With `--json`, standard output carries one JSON document and nothing else; an er
 writes an object a line, and its sentence goes to standard error as always.
 """
 
+import errno
 import json
 import os
 import re
+import select
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -87,6 +89,23 @@ class Terminal:
     def say(self, text: str = "", style: str | None = None) -> None:
         """Write a line for people; nothing with `--json`."""
         self.console.print(text, style=style, soft_wrap=True)
+
+    def raise_if_unread(self) -> None:
+        """Notice without writing that whoever read standard output has gone.
+
+        A command that waits for something to write would otherwise outlive its reader until then.
+
+        Raises:
+            BrokenPipeError: As the next line would.
+        """
+        try:
+            output = sys.stdout.fileno()
+        except OSError:  # not of the system, as where a test captures it
+            return
+        poll = select.poll()
+        poll.register(output, 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     @contextmanager
     def waiting(self, words: str) -> Iterator[None]:

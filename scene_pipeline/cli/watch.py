@@ -48,6 +48,7 @@ def watch_events(terminal: Terminal, project_key: str | None, *, since: int | No
         NotFoundError: There is no such project.
         UsageError: `since` is no id.
         DatabaseError: The database cannot be reached at the begin.
+        BrokenPipeError: Nobody reads any more.
     """
     if since is not None and not 0 <= since <= MAX_BIGINT:
         raise UsageError(
@@ -62,6 +63,7 @@ def watch_events(terminal: Terminal, project_key: str | None, *, since: int | No
         watch.follow(urls.application, feed)
     while True:
         time.sleep(AGAIN_SECONDS)
+        terminal.raise_if_unread()
         watch.follow_again(settings, feed)
 
 
@@ -132,6 +134,7 @@ class _Watch:
                 number = plural(len(feed.held_up_by), "open transaction")
                 self._note(f"Waiting for {number}, which may have written events, to end ...")
             if not feed.has_more:
+                self.terminal.raise_if_unread()
                 await asyncio.sleep(POLL_SECONDS)
 
     def _write(self, event: FeedEvent) -> None:

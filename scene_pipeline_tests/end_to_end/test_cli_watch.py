@@ -145,6 +145,30 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(cli: CommandLine) -> None
     assert done.stderr == ""
 
 
+def test_it_ends_with_its_reader_although_nothing_happens_any_more(cli: CommandLine) -> None:
+    """`watch | head` outlived `head`, if that had gone by the time that the last line was out."""
+    cli.write("quiet.json", film(["A lighthouse"], key="quiet"))
+    cli.run("quiet.json")
+    process = cli.start("watch", "quiet", "--since", "0")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        for line in process.stdout:
+            if "published" in line:
+                break
+        process.stdout.close()
+
+        code = process.wait(timeout=PATIENCE_SECONDS)
+        told = process.stderr.read()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stderr.close()
+
+    assert (code, told) == (1, "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"), [(("nobody",), "project_unknown"), (("--since", "-1"), "usage")]
 )
