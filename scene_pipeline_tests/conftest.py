@@ -13,6 +13,11 @@ import pytest
 from scene_pipeline.settings import Settings
 from scene_pipeline.telemetry.logs import tear_down
 
+for walked in ("film_walk", "stage"):
+    pytest.register_assert_rewrite(
+        f"scene_pipeline_tests.{walked}"
+    )  # their checks tell what differs
+
 pytest_plugins = [
     "scene_pipeline_tests.standins.postgres",
     "scene_pipeline_tests.standins.embedded_servers",

@@ -10,7 +10,8 @@ import pytest
 from scene_pipeline_tests.open_library import NOBODY, TOKEN, OpenLibrary, opened, refused
 from scene_pipeline_tests.standins.hostile_http import HostileServer
 from scene_pipeline_tests.standins.media_server import free_port
-from scene_pipeline_tests.standins.postgres import PostgresServer, wait_until
+from scene_pipeline_tests.standins.postgres import PostgresServer
+from scene_pipeline_tests.waiting import wait_until
 
 NO_IMPORT = "00000000-0000-0000-0000-000000000000"
 ROUTES = [

@@ -25,7 +25,7 @@ from scene_pipeline_tests.open_library import (
     nothing_more,
     refused,
 )
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 
 def test_a_file_as_the_body_becomes_an_asset(library: OpenLibrary) -> None:

@@ -24,7 +24,7 @@ from scene_pipeline_tests.open_library import (
 )
 from scene_pipeline_tests.standins.hostile_http import HostileServer
 from scene_pipeline_tests.standins.media_server import serving
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 
 def test_an_address_is_imported_by_a_run_and_asked_after(

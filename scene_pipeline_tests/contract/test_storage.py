@@ -23,9 +23,10 @@ from scene_pipeline.storage.registry import build_store
 from scene_pipeline_tests import conftest
 from scene_pipeline_tests.standins.gcs import running_gcs
 from scene_pipeline_tests.standins.media_server import free_port, serving
-from scene_pipeline_tests.standins.postgres import PostgresServer, wait_until
+from scene_pipeline_tests.standins.postgres import PostgresServer
 from scene_pipeline_tests.standins.rclone import Rclone
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
+from scene_pipeline_tests.waiting import wait_until
 
 RACERS = 16
 LARGE_BYTES = 9 * 1024 * 1024 + 17

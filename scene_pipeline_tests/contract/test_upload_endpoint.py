@@ -24,7 +24,8 @@ from scene_pipeline.storage.local import INCOMING, LocalStore
 from scene_pipeline.storage.registry import build_store
 from scene_pipeline.storage.served import ServedStore
 from scene_pipeline_tests.standins.media_server import free_port, serving
-from scene_pipeline_tests.standins.postgres import PostgresServer, wait_until
+from scene_pipeline_tests.standins.postgres import PostgresServer
+from scene_pipeline_tests.waiting import wait_until
 
 LIMIT = 1_000_000
 DATA = secrets.token_bytes(LIMIT)

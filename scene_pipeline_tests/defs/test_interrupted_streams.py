@@ -13,7 +13,7 @@ from scene_pipeline.pipeline.orders import SceneOutcome, StreamEvent
 from scene_pipeline.scenes.identity import partition_key
 from scene_pipeline_tests.defs.jobs import make_frames
 from scene_pipeline_tests.films import Studio, film
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 SCENES = 60
 

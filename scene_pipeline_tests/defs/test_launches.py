@@ -12,7 +12,7 @@ from scene_pipeline.errors import DatabaseError, SceneError
 from scene_pipeline.pipeline.failpoints import TICK_FAILPOINTS, arm
 from scene_pipeline_tests.defs.ticks import Daemon, launch_ids
 from scene_pipeline_tests.films import Studio, assert_invariants, film
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 STATUS = dg.DagsterRunStatus
 

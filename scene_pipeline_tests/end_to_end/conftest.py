@@ -7,8 +7,9 @@ import pytest
 
 from scene_pipeline.database import embedded
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
-from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory
 from scene_pipeline_tests.standins.seaweedfs import seaweedfs  # noqa: F401  # a fixture
+from scene_pipeline_tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")

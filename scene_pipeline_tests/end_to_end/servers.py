@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 _PORTS = range(10_000, 12_000)
 """Beside those of the other servers of tests."""

@@ -22,7 +22,8 @@ from scene_pipeline_tests.end_to_end.dagster_api import launch_backfill
 from scene_pipeline_tests.end_to_end.servers import free_ports, processes_of, up
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.standins.faulty_s3 import FaultyS3, Refusal, running_faulty_s3
-from scene_pipeline_tests.standins.postgres import PostgresServer, passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import PostgresServer, passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 SCENES = [f"scene_{number}" for number in range(1, 13)]
 PATIENCE_SECONDS = 180.0

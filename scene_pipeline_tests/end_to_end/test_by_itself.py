@@ -16,7 +16,8 @@ from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.end_to_end.servers import free_ports, up
 from scene_pipeline_tests.films import Studio, assert_invariants, film
-from scene_pipeline_tests.standins.postgres import passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 PATIENCE_SECONDS = 240.0
 """Far above what it takes, for a busy machine."""

@@ -13,7 +13,7 @@ from scene_pipeline_tests.films import film
 from scene_pipeline_tests.import_desk import site
 from scene_pipeline_tests.standins.hostile_http import HostileServer, Line, Script, answer
 from scene_pipeline_tests.standins.pictures import scene_file
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 
 class OnceSlow:

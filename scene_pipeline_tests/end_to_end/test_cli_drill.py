@@ -11,7 +11,7 @@ from scene_pipeline.database.session import database_urls
 from scene_pipeline.drill.scenarios import NAMES
 from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 
 def scratch_states(home: Path) -> list[tuple[str, str | None]]:

@@ -15,7 +15,8 @@ import pytest
 from scene_pipeline.database import embedded
 from scene_pipeline_tests.end_to_end.command_line import PROGRAM, CommandLine
 from scene_pipeline_tests.films import film
-from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 PATIENCE_SECONDS = 60.0
 

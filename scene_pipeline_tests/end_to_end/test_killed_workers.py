@@ -12,7 +12,8 @@ from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.end_to_end.dagster_api import launch_backfill
 from scene_pipeline_tests.end_to_end.servers import free_ports, processes_of, up
 from scene_pipeline_tests.films import film
-from scene_pipeline_tests.standins.postgres import passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 SCENES = [f"scene_{number}" for number in range(1, 5)]
 RECOVERY_SECONDS = 300.0

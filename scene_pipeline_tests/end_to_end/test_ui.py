@@ -10,7 +10,8 @@ from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.end_to_end.dagster_ui import CHROMIUM, dagster_window
 from scene_pipeline_tests.end_to_end.servers import free_ports, up
 from scene_pipeline_tests.films import film
-from scene_pipeline_tests.standins.postgres import passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 SCENES = {f"scene_{number}": f"A lighthouse, view {number}" for number in range(1, 7)}
 BACKFILL_SECONDS = 180.0

@@ -14,7 +14,8 @@ import pytest
 from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.end_to_end.servers import STOP_SECONDS, free_ports, processes_of, up
 from scene_pipeline_tests.films import film
-from scene_pipeline_tests.standins.postgres import passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import pytest
 from hypothesis import strategies as st
@@ -35,7 +35,7 @@ WRITTEN = SCENES[:3]
 """Those that are written and imported; the last one comes into being by another's new name."""
 PROMPTS = ("A lighthouse at dawn", "A storm at sea", "A calm harbour")
 SUFFIX = "seen at night"
-FAULTS: tuple[Fault, ...] = Fault.__args__  # type: ignore[attr-defined]  # of a Literal
+FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 ORDERS = st.one_of(
     st.builds(Order, refresh_stale=st.booleans()),
@@ -46,7 +46,7 @@ ORDERS = st.one_of(
 # One picture each: a run that breaks off between two of one request keeps the first, whatever
 # becomes of the second, and the model has one word for both (see `integration/test_candidates`).
 WISHES = st.builds(Wish, st.sampled_from(["", SUFFIX]))
-VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]  # of a Literal
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 TROUBLES = st.builds(Trouble, st.sampled_from(FAULTS), st.sampled_from([False, False, True]))
 
 Paths = dict[str, list[tuple[str, SceneModel]]]

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -229,17 +228,26 @@ def test_a_host_that_cannot_be_reached_is_a_warning(served_studio: Studio) -> No
 
 
 def test_a_silent_host_holds_few_places_and_answers_for_all_its_addresses(studio: Studio) -> None:
+    urls = [f"https://silent.example/{number}.png" for number in range(30)]
+
     class Silent(AddressReader):
         asked = 0
+        waiting = 0
+        are_all_waiting = threading.Event()
+
+        async def ask(self, url: str, sha256: str, size_bytes: int) -> Answer:
+            self.waiting += 1
+            if self.waiting == len(urls):
+                self.are_all_waiting.set()
+            return await super().ask(url, sha256, size_bytes)
 
         def _ask(self, url: str, sha256: str, size_bytes: int) -> Answer:
             self.asked += 1
-            time.sleep(0.05)  # what a silent host takes: the other questions pile up meanwhile
+            assert self.are_all_waiting.wait(10), "the other questions pile up meanwhile"
             return self._without_answer(url, f"{sha256} {size_bytes}")
 
     async def ask(services: Services) -> int:
         with closing(Silent(services, asyncio.Semaphore(8))) as reader:
-            urls = [f"https://silent.example/{number}.png" for number in range(30)]
             answers = await asyncio.gather(*(reader.ask(url, "", 1) for url in urls))
             assert {answer.kind for answer in answers} == {"unreachable"}
             return reader.asked

@@ -19,8 +19,8 @@ from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline_tests.films import Run, Studio, assert_invariants
 from scene_pipeline_tests.integration.test_crashes import start_worker
-from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider, scripted_provider
+from scene_pipeline_tests.waiting import wait_until
 
 
 def grouped_film(groups: Mapping[str, str | None]) -> bytes:

@@ -18,8 +18,8 @@ from scene_pipeline.settings import load_settings
 from scene_pipeline_tests.standins.postgres import (
     is_supervised,
     passable_directory,
-    wait_until,
 )
+from scene_pipeline_tests.waiting import wait_until
 
 
 def diagnose(**settings: object) -> dict[str, Finding]:

@@ -23,7 +23,7 @@ from scene_pipeline.pipeline.orders import SceneOutcome
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.standins.embedded_servers import attached
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 RETRYABLE = {"database_failed", "lock_lost", "submit_ambiguous", "ledger_moved"}
 

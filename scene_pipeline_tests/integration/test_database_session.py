@@ -18,7 +18,8 @@ from scene_pipeline.database.session import (
 from scene_pipeline.database.urls import redacted
 from scene_pipeline.errors import ConfigurationError, DatabaseError, UsageError
 from scene_pipeline.settings import load_settings
-from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 
 def test_without_a_url_the_embedded_server_holds_both_databases() -> None:

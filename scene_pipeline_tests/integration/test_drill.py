@@ -30,8 +30,8 @@ from scene_pipeline.storage.base import ObjectStore, StoredObject
 from scene_pipeline.storage.memory import MemoryStore
 from scene_pipeline.storage.registry import build_store
 from scene_pipeline_tests.films import Studio, film
-from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.seaweedfs import SeaweedFS
+from scene_pipeline_tests.waiting import wait_until
 
 QUICK = choose(["content_policy"])
 

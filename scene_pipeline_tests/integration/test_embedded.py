@@ -21,7 +21,8 @@ from scene_pipeline_tests.standins.embedded_servers import (
     server_processes,
     write_row,
 )
-from scene_pipeline_tests.standins.postgres import is_supervised, wait_until
+from scene_pipeline_tests.standins.postgres import is_supervised
+from scene_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="reads /proc to prove that no process was left behind"

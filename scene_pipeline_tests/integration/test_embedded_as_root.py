@@ -16,7 +16,8 @@ from scene_pipeline_tests.standins.embedded_servers import (
     count_rows,
     write_row,
 )
-from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="about root and its private directories"

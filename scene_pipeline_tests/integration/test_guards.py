@@ -18,8 +18,8 @@ from scene_pipeline.database.recording import CheckedPicture, record_versions
 from scene_pipeline.pipeline.failpoints import arm
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, assert_invariants, film
-from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.scripted_provider import scripted_provider
+from scene_pipeline_tests.waiting import wait_until
 
 _ANOTHER_VERSION = """
 INSERT INTO scene_images (project_id, scene_id, storage_url, storage_status, generation_id,

@@ -14,7 +14,7 @@ from scene_pipeline.pipeline.failpoints import HEAL_FAILPOINTS
 from scene_pipeline.pipeline.upkeep.heal import HealReport, heal
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_heal import heal_now, run_with_store_down, store_down
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 SCENES = 3
 processes = multiprocessing.get_context("forkserver")

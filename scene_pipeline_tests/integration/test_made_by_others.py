@@ -22,8 +22,8 @@ from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline_tests.films import Run, Studio, film
 from scene_pipeline_tests.integration.test_continuity import studio_with
-from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.scripted_provider import scripted_provider
+from scene_pipeline_tests.waiting import wait_until
 
 FIRST, SECOND = str(uuid4()), str(uuid4())
 

@@ -21,8 +21,8 @@ from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline_tests.films import Run, Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_continuity import studio_with
 from scene_pipeline_tests.integration.test_crashes import start_worker
-from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
+from scene_pipeline_tests.waiting import wait_until
 
 _COUNT = (
     "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"

@@ -11,7 +11,7 @@ from scene_pipeline.errors import UsageError
 from scene_pipeline.pipeline.failpoints import COPY_FAILPOINTS
 from scene_pipeline_tests.films import Studio, assert_invariants, film
 from scene_pipeline_tests.integration.test_storage_copy import copy, elsewhere, keys, tables
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 SCENES = 3
 processes = multiprocessing.get_context("forkserver")

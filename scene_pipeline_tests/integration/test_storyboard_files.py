@@ -403,7 +403,7 @@ def test_a_film_of_more_scenes_than_a_sheet_takes_has_a_page_and_a_list_of_all(
             drawn.append((subtitle, len(cells)))
             return sheet(title, subtitle, cells)
 
-        services.workers.contact_sheet = note  # type: ignore[method-assign,assignment]
+        monkeypatch.setattr(services.workers, "contact_sheet", note)
         return await make_storyboard("film", services)
 
     made = mixed.do(noting)

@@ -27,8 +27,8 @@ from scene_pipeline_tests.standins.otlp_receiver import (
     exporters_are_gone,
     otlp_receiver,
 )
-from scene_pipeline_tests.standins.postgres import wait_until
 from scene_pipeline_tests.standins.scripted_provider import ScriptedProvider
+from scene_pipeline_tests.waiting import wait_until
 
 PROMPT = "A lighthouse in the fog"
 STAGES = ("submit", "poll", "download", "inspect", "upload", "record", "publish", "check")

@@ -7,7 +7,7 @@ from scene_pipeline.database.project_settings import hold_project
 from scene_pipeline.database.untold_frames import note_unchecked_frames
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, film
-from scene_pipeline_tests.standins.postgres import wait_until
+from scene_pipeline_tests.waiting import wait_until
 
 _WAITING = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"

@@ -16,7 +16,8 @@ import pytest
 
 from scene_pipeline.database import embedded
 from scene_pipeline.database.embedded.postmaster import _processes_in
-from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory, wait_until
+from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory
+from scene_pipeline_tests.waiting import wait_until
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,7 @@ SCENE_PIPELINE_TEST_DATABASE_URL (an administrator's URL) the tests use that ser
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from scene_pipeline.database import embedded
 from scene_pipeline.database.embedded.locks import try_lock
 from scene_pipeline.database.migrations import migrate
 from scene_pipeline.database.urls import application_url
+from scene_pipeline_tests.waiting import wait_until
 
 SERVER_VARIABLE = "SCENE_PIPELINE_TEST_DATABASE_URL"
 
@@ -153,15 +153,6 @@ class DatabasePool:
     def _rows(conn: psycopg.Connection, table: str) -> list[str]:
         query = sql.SQL("SELECT t::text FROM {} t ORDER BY 1").format(sql.Identifier(table))
         return [row[0] for row in conn.execute(query)]
-
-
-def wait_until(condition: Callable[[], bool], timeout_seconds: float = 15.0) -> None:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{condition} did not come true in {timeout_seconds} s")
-        time.sleep(0.02)
 
 
 def is_supervised(home: Path) -> bool:

@@ -1,8 +1,8 @@
 """Taking events from the stream's thread, whatever interrupts whoever waits for them."""
 
 import signal
+import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from scene_pipeline.pipeline.making.background import BackgroundStream
 from scene_pipeline.pipeline.orders import FrameOrder
 from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.waiting import wait_until
 
 
 class Silent(BackgroundStream):
@@ -18,6 +19,10 @@ class Silent(BackgroundStream):
     def _run(self) -> None:
         self._is_running.set()
         self._has_ended.wait(10)
+
+
+def _waits_for_events(thread: int) -> bool:
+    return sys._current_frames()[thread].f_code is BackgroundStream.events.__code__
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_two_interruptions_at_once_are_one(interrupting: list[signal.Signals]) -
     waiting = threading.get_ident()
 
     def send() -> None:
-        time.sleep(0.05)  # nothing tells that the main thread has begun to wait
+        wait_until(lambda: _waits_for_events(waiting))
         for number in interrupting:
             signal.pthread_kill(waiting, number)
 
