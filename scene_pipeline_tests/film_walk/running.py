@@ -5,7 +5,6 @@ Belongs here: steps that run the stream. Does not belong here: what happens betw
 """
 
 import asyncio
-import copy
 from dataclasses import replace
 from datetime import timedelta
 
@@ -129,18 +128,24 @@ class Running(Film):
     def race(self) -> None:
         """Two runs at once are as good as one, or as one after the other."""
         self._begin(Trouble())
-        paths = self._paths(Order(), Trouble())
 
         async def both() -> None:
             await asyncio.gather(self._stream(Order()), self._stream(Order()))
 
         self.stage.do(both())
-        looks = looks_of(self.stage, self.project_id, SCENES, SUFFIX)
-        for scene_id, path in paths.items():
-            once = path[-1][1]
-            self.model[scene_id] = once
-            if once.look() != looks[scene_id]:
-                self.model[scene_id] = list(stops_of(copy.deepcopy(once), Order(), Trouble()))[-1][
-                    1
-                ]
+        self.adopt_two_runs()
         self.check()
+
+    def adopt_two_runs(self) -> None:
+        """Take each scene for what one run leaves or, where it is not that, one run after it."""
+        looks = looks_of(self.stage, self.project_id, SCENES, SUFFIX)
+        ordered = self.ordered()
+        for scene_id in ordered:
+            self._run_in_model(scene_id)
+        self._look_around()  # what was made for one may be another's for nothing by now
+        for scene_id in ordered:
+            if self.model[scene_id].look() != looks[scene_id]:
+                self._run_in_model(scene_id)
+
+    def _run_in_model(self, scene_id: str) -> None:
+        *_, (_, self.model[scene_id]) = stops_of(self.model[scene_id], Order(), Trouble())

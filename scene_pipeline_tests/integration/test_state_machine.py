@@ -102,10 +102,31 @@ def test_a_picture_that_is_replaced_and_deleted_before_anybody_looked_is_what_wa
         assert row.content == film.model[scene_id].content
 
 
+def test_a_second_run_takes_over_what_the_first_made_for_a_scene_that_has_gone(
+    database_url: str, tmp_path: Path
+) -> None:
+    """What a long walk found: the model of two runs at once looked around for the first only."""
+    with open_stage(database_url, tmp_path / "home") as stage:
+        stage.provider.reference_limit = 1
+        film = type("FilmWalk", (FilmWalk,), {"stage": stage})()
+        film.bring()
+        film.run(Order(), Trouble("lost_and_history_down"))
+        film.rename(SCENES[0], SCENES[2], Trouble("dies_for_good", is_history_down=True))
+
+        film._begin(Trouble())
+        for _ in range(2):  # the first makes the frame of the scene that has gone
+            stage.do(film._stream(Order()))
+
+        film.adopt_two_runs()
+        film.check()
+
+        assert film.model[SCENES[2]].picture == f"{SCENES[0]}, version 1"
+
+
 def test_a_short_walk_through_everything_that_can_happen(database_url: str, tmp_path: Path) -> None:
     with open_stage(database_url, tmp_path / "home") as stage:
         stage.provider.reference_limit = 1
-        walk(stage, max_examples=10, stateful_step_count=17)
+        walk(stage, max_examples=10, stateful_step_count=20)
 
 
 @pytest.mark.long
