@@ -43,7 +43,7 @@ class SceneStanding:
     answers: dict[str, Row] = field(default_factory=dict)
     """What an order was answered by where that was made for another one, by the order's token."""
     retired_at: int = 0
-    """When planning found it gone, counted in plannings; 0 where it did not."""
+    """When it was found gone, counted in looks at the document; 0 where it was not."""
     look_for_offer: Callable[[], Offer | None] = lambda: None
     """What another scene left to it, by the time that a run plans it."""
     _births: int = 0

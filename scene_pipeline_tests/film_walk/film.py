@@ -75,7 +75,7 @@ class Film(RuleBasedStateMachine):
         self.brought: set[str] = set()
         self.hero: str | None = None
         self.known: set[str] = set()
-        self.plannings = 0
+        self.looks = 0
         self._import(own_words({SCENES[0]: PROMPTS[0], SCENES[1]: PROMPTS[1]}))
         [row] = self.stage.sql("SELECT id FROM projects WHERE key = %s", self.key)
         self.project_id: uuid.UUID = row["id"]
@@ -100,6 +100,7 @@ class Film(RuleBasedStateMachine):
             scene.prompt = prompts.get(scene_id)
             self._name(scene, None)
             scene.shown = scene.picture if scene.prompt is not None else None
+        self._see_who_left()
 
     def _edit(self, change: str, *values: Any) -> None:
         statement = f"UPDATE projects SET master_json = {change} WHERE key = %s"  # noqa: S608  # ours
@@ -141,12 +142,17 @@ class Film(RuleBasedStateMachine):
         self.stage.provider.set_fault(trouble.fault)
         self._look_around()
 
-    def _look_around(self) -> None:
-        """Know who has left, and what they leave to others."""
-        self.plannings += 1
+    def _see_who_left(self) -> None:
+        """Know who has left by now, as planning does, and whatever else brings a document."""
+        self.looks += 1
         for scene_id, scene in self.model.items():
             is_gone = scene.prompt is None and scene_id in self.known
-            scene.retired_at = (scene.retired_at or self.plannings) if is_gone else 0
+            scene.retired_at = (scene.retired_at or self.looks) if is_gone else 0
+
+    def _look_around(self) -> None:
+        """Know who has left, and what they leave to others."""
+        self._see_who_left()
+        for scene in self.model.values():
             scene.look_for_offer = lambda: None
         film = copy.deepcopy(self.model)
         for scene_id, scene in self.model.items():

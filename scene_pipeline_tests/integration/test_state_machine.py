@@ -102,6 +102,25 @@ def test_a_picture_that_is_replaced_and_deleted_before_anybody_looked_is_what_wa
         assert row.content == film.model[scene_id].content
 
 
+def test_a_scene_that_was_back_for_an_import_alone_has_left_anew(
+    database_url: str, tmp_path: Path
+) -> None:
+    """What a long walk found: the model took it for gone ever since its first absence."""
+    first, second, third, _ = SCENES
+    with open_stage(database_url, tmp_path / "home") as stage:
+        stage.provider.reference_limit = 1
+        film = type("FilmWalk", (FilmWalk,), {"stage": stage})()
+        film.bring()
+        film.run_plainly()
+        film.rename(first, second, Trouble())
+        film.run(Order(refresh_stale=True), Trouble())  # both have a picture of these words now
+        film.bring_again({first: PROMPTS[0]})
+
+        film.rename(first, third, Trouble())
+
+        assert film.model[third].picture == f"{first}, version 1"
+
+
 def test_a_second_run_takes_over_what_the_first_made_for_a_scene_that_has_gone(
     database_url: str, tmp_path: Path
 ) -> None:
