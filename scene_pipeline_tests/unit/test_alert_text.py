@@ -96,6 +96,17 @@ def test_a_long_list_is_shortened_and_neither_code_nor_next_action_is() -> None:
 
 def test_a_message_of_one_endless_word_is_bounded_too() -> None:
     assert len(shortened("x" * 5000)) == 600
+
+
+def test_the_end_of_a_signed_address_is_not_what_is_left_of_it() -> None:
+    address = f"https://b.s3.example/c.png?X-Amz-Security-Token={'T' * 700}&X-Amz-Signature=5e5e5e"
+
+    told = shortened(f"The run failed: ConnectionError: could not read {address}")
+
+    assert told.endswith("could not read https://b.s3.example/c.png?...")
+
+
+def test_what_is_short_is_told_whole() -> None:
     assert shortened("Short.") == "Short."
 
 

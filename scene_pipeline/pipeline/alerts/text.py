@@ -116,8 +116,9 @@ def clean(text: str, longest: int = _SENTENCE_CHARACTERS) -> str:
 
 
 def shortened(text: str, longest: int = _SENTENCE_CHARACTERS) -> str:
-    """A message that is bounded by leaving out its middle, on one line.
+    """A message that is bounded by leaving out its middle, on one line, without secrets as `clean`.
 
+    What addresses may keep secret goes first: an end of one would not be known for what it is.
     It begins with its code, and where it is all that is told it ends with what to do: what it lists
     between them, and can do without, gives way.
 
@@ -125,7 +126,7 @@ def shortened(text: str, longest: int = _SENTENCE_CHARACTERS) -> str:
         text: A message, or the whole words of an error.
         longest: Characters at most.
     """
-    line = " ".join(text.split())
+    line = _visible(text)
     if len(line) <= longest:
         return line
     room = longest - len(_LEFT_OUT)
@@ -160,7 +161,7 @@ def _line(alerts: Sequence[AlertRow]) -> str:
     scenes = dict.fromkeys(_name(alert.scene_id) for alert in alerts if alert.scene_id is not None)
     action = clean(alerts[0].next_action, _ACTION_CHARACTERS)
     then = f" Next: {action}" if action else ""
-    words = shortened(_visible(alerts[0].message))
+    words = shortened(alerts[0].message)
     # Less and less of the list and of the message, as long as it takes.
     for named, longest in ((NAMED_SCENES, _SENTENCE_CHARACTERS), (3, 300), (1, 150)):
         about = f"{_listed(list(scenes), named)}: " if scenes else ""
