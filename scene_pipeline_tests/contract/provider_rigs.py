@@ -22,6 +22,10 @@ from scene_pipeline_tests.standins.replicate_service import ReplicateService
 
 SDXL = f"stability-ai/sdxl:{'7762fd07cf82c948538e41f63f77d685' * 2}"
 
+ANSWER_SECONDS = 2.5
+"""Until an answer counts as lost: far more than one takes on a busy machine, and what a silence
+costs each test of one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rig:
@@ -96,7 +100,7 @@ def _fal(opened: ExitStack, directory: Path) -> Rig:
 
     def connected(context: ssl.SSLContext, proxy: str) -> ImageProvider:
         return _closed_by(
-            opened, FalProvider(service.key, context, proxy, submit_timeout_seconds=0.6)
+            opened, FalProvider(service.key, context, proxy, submit_timeout_seconds=ANSWER_SECONDS)
         )
 
     def restarted() -> ImageProvider:
@@ -130,7 +134,8 @@ def _replicate(opened: ExitStack, directory: Path) -> Rig:
 
     def connected(context: ssl.SSLContext, proxy: str) -> ImageProvider:
         return _closed_by(
-            opened, ReplicateProvider(service.token, context, proxy, submit_timeout_seconds=0.6)
+            opened,
+            ReplicateProvider(service.token, context, proxy, submit_timeout_seconds=ANSWER_SECONDS),
         )
 
     def restarted() -> ImageProvider:
@@ -170,7 +175,11 @@ def _pollinations(opened: ExitStack, directory: Path) -> Rig:
         return _closed_by(
             opened,
             PollinationsProvider(
-                service.key, context, proxy, max_bytes=2_000_000, answer_timeout_seconds=0.6
+                service.key,
+                context,
+                proxy,
+                max_bytes=2_000_000,
+                answer_timeout_seconds=ANSWER_SECONDS,
             ),
         )
 

@@ -18,6 +18,7 @@ from scene_pipeline.providers import fal_submit
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline.providers.fal import FalProvider
 from scene_pipeline.providers.fal_submit import SubmitGuard
+from scene_pipeline_tests.contract.provider_rigs import ANSWER_SECONDS
 
 Connect = Callable[..., FalProvider]
 
@@ -51,7 +52,7 @@ def connect(standin: FalStandIn) -> Iterator[Connect]:
             standin.key,
             tls_context or standin.tls_context(),
             proxy or standin.proxy_url,
-            submit_timeout_seconds=0.6,
+            submit_timeout_seconds=ANSWER_SECONDS,
         )
         opened.append(provider)
         return provider

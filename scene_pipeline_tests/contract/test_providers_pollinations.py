@@ -10,6 +10,7 @@ from scene_pipeline.providers.base import ImageRequest, ReferencePicture
 from scene_pipeline.providers.kept_pictures import KeptPictures
 from scene_pipeline.providers.pollinations import PollinationsProvider
 from scene_pipeline.providers.pollinations_addresses import MAX_URL_LENGTH
+from scene_pipeline_tests.contract.provider_rigs import ANSWER_SECONDS
 from scene_pipeline_tests.standins.pollinations_service import (
     LOST_ANSWERS,
     PollinationsService,
@@ -35,7 +36,7 @@ def connect(service: PollinationsService) -> Iterator[Connect]:
                 service.tls_context(),
                 service.proxy_url,
                 max_bytes=2_000_000,
-                answer_timeout_seconds=0.6,
+                answer_timeout_seconds=ANSWER_SECONDS,
             )
         )
         return opened[-1]

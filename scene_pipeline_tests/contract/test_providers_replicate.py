@@ -11,6 +11,7 @@ import pytest
 from scene_pipeline.errors import AmbiguousSubmitError, ProviderError
 from scene_pipeline.providers.base import ImageRequest, LostRequest, ReferencePicture, Submission
 from scene_pipeline.providers.replicate import ReplicateProvider
+from scene_pipeline_tests.contract.provider_rigs import ANSWER_SECONDS
 from scene_pipeline_tests.standins.replicate_service import (
     BEFORE,
     LIST,
@@ -68,7 +69,7 @@ def provider(service: ReplicateService) -> Iterator[ReplicateProvider]:
         service.token,
         service.tls_context(),
         service.proxy_url,
-        submit_timeout_seconds=0.6,
+        submit_timeout_seconds=ANSWER_SECONDS,
         question_timeout_seconds=5.0,
     )
     yield opened
