@@ -4,6 +4,7 @@ Belongs here: what is enforced everywhere. Does not belong here: servers, which 
 """
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -119,6 +120,14 @@ def _own_log() -> Iterator[None]:
     """A program under test that sets up our log in this process leaves it as it was."""
     yield
     tear_down()
+
+
+@pytest.fixture
+def hang_ups() -> Iterator[None]:
+    """SIGHUP is as a terminal leaves it, for this process and what it starts, also under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def _refuse_connection(event: str, arguments: tuple[object, ...]) -> None:

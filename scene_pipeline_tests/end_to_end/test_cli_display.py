@@ -81,6 +81,7 @@ def test_a_dumb_terminal_gets_plain_lines(cli: CommandLine) -> None:
     assert len(re.findall(rb"scene_\d  generated", terminal.written)) >= 2
 
 
+@pytest.mark.usefixtures("hang_ups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_drill_that_is_ended_from_outside_leaves_the_cursor(
     cli: CommandLine, number: signal.Signals

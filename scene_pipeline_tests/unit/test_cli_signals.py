@@ -19,6 +19,7 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+@pytest.mark.usefixtures("hang_ups")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_what_ends_a_command_ends_it_as_ctrl_c_does(number: signal.Signals) -> None:
     _take_termination_for_ctrl_c()
