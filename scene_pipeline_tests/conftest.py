@@ -124,7 +124,7 @@ def _own_log() -> Iterator[None]:
 
 @pytest.fixture
 def hang_ups() -> Iterator[None]:
-    """SIGHUP is as a terminal leaves it, for this process and what it starts, also under `nohup`."""
+    """SIGHUP is as in a terminal, for this process and what it starts, also under `nohup`."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

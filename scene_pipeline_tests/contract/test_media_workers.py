@@ -31,6 +31,8 @@ from scene_pipeline_tests.standins.pictures import (
 )
 
 BAD_WORKER = "scene_pipeline_tests.standins.bad_worker"
+START_SECONDS = 5.0
+"""Enough for a worker to start and read a picture on a busy machine; a silent one takes it all."""
 
 
 @pytest.fixture(scope="module")
@@ -119,18 +121,20 @@ def test_a_large_picture_crosses_the_pipe_both_ways(workers: ImageWorkers) -> No
 
 
 @pytest.mark.parametrize(
-    ("order", "reason"),
+    ("order", "reason", "wall_seconds"),
     [
-        (bad_worker.SEGFAULT, "ended with SIGSEGV"),
-        (bad_worker.SPIN, "took too long"),
-        (bad_worker.SLEEP, "took too long"),
-        (bad_worker.EAT, "too much memory"),
-        (bad_worker.BABBLE, "ended with SIGKILL"),
-        (bad_worker.QUIT, "ended with status 3"),
+        (bad_worker.SEGFAULT, "ended with SIGSEGV", 30.0),
+        (bad_worker.SPIN, "took too long", START_SECONDS),
+        (bad_worker.SLEEP, "took too long", START_SECONDS),
+        (bad_worker.EAT, "too much memory", 30.0),
+        (bad_worker.BABBLE, "ended with SIGKILL", 30.0),
+        (bad_worker.QUIT, "ended with status 3", 30.0),
     ],
 )
-def test_a_worker_that_misbehaves_costs_its_own_picture_only(order: bytes, reason: str) -> None:
-    with bad_workers(wall_seconds=1.5, memory_bytes=512 * 2**20) as pool:
+def test_a_worker_that_misbehaves_costs_its_own_picture_only(
+    order: bytes, reason: str, wall_seconds: float
+) -> None:
+    with bad_workers(wall_seconds=wall_seconds, memory_bytes=512 * 2**20) as pool:
         before = worker_pid(pool)
         with pytest.raises(ImageError, match=reason) as caught:
             pool.inspect(order)
@@ -141,11 +145,11 @@ def test_a_worker_that_misbehaves_costs_its_own_picture_only(order: bytes, reaso
 
 
 def test_a_spinning_worker_is_ended_by_the_kernel_before_the_wall_clock() -> None:
-    with bad_workers(cpu_seconds=0, wall_seconds=20.0) as pool:
-        started = time.monotonic()
-        with pytest.raises(ImageError, match="processor time"):
-            pool.inspect(bad_worker.SPIN)
-        assert time.monotonic() - started < 10
+    with (
+        bad_workers(cpu_seconds=0, wall_seconds=120.0) as pool,
+        pytest.raises(ImageError, match="processor time"),  # and not "took too long"
+    ):
+        pool.inspect(bad_worker.SPIN)
 
 
 def test_the_processor_time_of_earlier_jobs_is_not_held_against_a_picture() -> None:
@@ -156,7 +160,7 @@ def test_the_processor_time_of_earlier_jobs_is_not_held_against_a_picture() -> N
 
 
 def test_other_pictures_go_on_while_one_hangs() -> None:
-    with bad_workers(2, wall_seconds=1.5) as pool, ThreadPoolExecutor(1) as threads:
+    with bad_workers(2, wall_seconds=START_SECONDS) as pool, ThreadPoolExecutor(1) as threads:
         hanging = threads.submit(pool.inspect, bad_worker.SLEEP)
         for _ in range(5):
             assert pool.inspect(scene_file("JPEG")).width == 320

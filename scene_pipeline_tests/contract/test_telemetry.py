@@ -23,7 +23,7 @@ from scene_pipeline_tests.standins.otlp_receiver import (
 )
 from scene_pipeline_tests.standins.rotel import rotel_program, running_rotel
 
-SETTLE_SECONDS = 3.0
+SETTLE_SECONDS = 15.0
 
 
 @pytest.fixture
@@ -231,8 +231,9 @@ def test_a_proxy_of_the_environment_is_not_used(
 
 
 def test_a_private_ca_is_trusted_where_the_settings_name_it(
-    tmp_path: Path, log: io.StringIO
+    tmp_path: Path, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(export, "FLUSH_SECONDS", SETTLE_SECONDS)  # nobody hangs here
     with otlp_receiver(tmp_path) as receiver:
         export.start(receiver.settings(ssl_cert_file=receiver.ca_file))
         work_on_a_scene(str(uuid.uuid4()))
@@ -266,6 +267,7 @@ def test_opentelemetrys_own_variables_hold(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=of-the-collector")
         monkeypatch.setenv("OTEL_SERVICE_NAME", "our-frames")
+        monkeypatch.setattr(export, "FLUSH_SECONDS", SETTLE_SECONDS)  # nobody hangs here
         export.start(receiver.settings())
         work_on_a_scene(str(uuid.uuid4()))
         export.stop()

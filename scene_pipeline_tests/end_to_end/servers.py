@@ -1,6 +1,7 @@
 """What `up` starts, for tests that need it running."""
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from scene_pipeline_tests.end_to_end.command_line import CommandLine
 from scene_pipeline_tests.waiting import wait_until
 
 _PORTS = range(10_000, 12_000)
+_MAX_WORKERS = 50
 """Beside those of the other servers of tests."""
 STOP_SECONDS = 40.0
 """Far above what it takes, for a busy machine."""
@@ -32,9 +34,12 @@ def free_ports() -> dict[str, str]:
     """Variables that put the frame server and Dagster on ports that are free now.
 
     They are used only seconds later: below the range from which the system hands out ports to
-    clients, or a connection of another test would take one meanwhile.
+    clients, or a connection of another test would take one meanwhile; and each worker of the tests
+    has its own of them.
     """
-    frames_port, dagster_port = random.sample([p for p in _PORTS if _is_free(p)], 2)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = _PORTS[worker % _MAX_WORKERS :: _MAX_WORKERS]
+    frames_port, dagster_port = random.sample([p for p in own if _is_free(p)], 2)
     return {
         "SCENE_PIPELINE_PUBLIC_URL": f"http://127.0.0.1:{frames_port}",
         "SCENE_PIPELINE_DAGSTER_PORT": str(dagster_port),

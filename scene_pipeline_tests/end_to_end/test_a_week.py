@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -267,9 +268,10 @@ def saturday_begins(week: Week) -> None:
 
 def saturday_the_daemon_is_killed(week: Week) -> None:
     for pid in processes_of(week.cli.home):
-        told = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-        if b"dagster._daemon" in told or b"multiprocessing.spawn" in told:
-            os.kill(pid, signal.SIGKILL)
+        with suppress(FileNotFoundError, ProcessLookupError):  # it went with its parent
+            told = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+            if b"dagster._daemon" in told or b"multiprocessing.spawn" in told:
+                os.kill(pid, signal.SIGKILL)
 
 
 def saturday_ends(week: Week) -> None:

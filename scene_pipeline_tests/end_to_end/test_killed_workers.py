@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,11 @@ def kill(cli: CommandLine, *marks: str) -> int:
     """SIGKILL every process of this data directory whose command line holds one of the marks."""
     killed = 0
     for pid in processes_of(cli.home):
-        told = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
-        if any(mark in told.replace("\0", " ") for mark in marks):
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
+        with suppress(FileNotFoundError, ProcessLookupError):  # it went with its parent
+            told = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace")
+            if any(mark in told.replace("\0", " ") for mark in marks):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
     return killed
 
 

@@ -14,7 +14,8 @@ import pytest
 from scene_pipeline.database.generations import get_generation
 from scene_pipeline.errors import ProviderError
 from scene_pipeline.pipeline.keeping.references import request_hash_of
-from scene_pipeline.pipeline.orders import SceneProgress
+from scene_pipeline.pipeline.making.stream import stream_frames
+from scene_pipeline.pipeline.orders import FrameOrder, SceneProgress, SceneRef
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline_tests.films import Run, Studio, assert_invariants
@@ -265,28 +266,32 @@ def test_a_scene_waits_for_the_run_that_works_on_the_one_before_it(
     set_up.bring(grouped_film({"one": "hall", "two": "hall"}))
     is_waiting = threading.Event()
     runs: dict[str, Run] = {}
+    rival = Run()
+    order = FrameOrder((SceneRef("film", "two"),), mode="ensure", token="", run_id="rival")
 
     def hold_one(request: ImageRequest) -> None:
         if scene_of(request) == "one":
-            assert is_waiting.wait(30)
+            assert is_waiting.wait(60)
+
+    async def follow(services: Services) -> None:
+        async for event in stream_frames(order, services):
+            rival.events.append(event)
 
     provider.before_accepting = hold_one
     first = threading.Thread(target=lambda: runs.update(one=set_up.run("one")))
     first.start()
     wait_until(lambda: bool(set_up.sql("SELECT 1 FROM generations WHERE state = 'submitting'")))
-    second = threading.Thread(target=lambda: runs.update(two=set_up.run("two")))
+    second = threading.Thread(target=lambda: set_up.do(follow))
     second.start()
-    wait_until(lambda: bool(set_up.sql("SELECT 1 FROM generations WHERE scene_id = 'two'")))
-    # Both locks are held: the second run has the lock of its scene, and goes no further.
-    wait_until(lambda: len(set_up.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'")) >= 2)
+    waits = "another run is working on one"
+    wait_until(lambda: any(waits in text for text in told(rival, "two")), 30)
     assert sent(provider) == {}
     is_waiting.set()
     first.join(60)
     second.join(60)
 
     assert runs["one"].statuses == {"one": "generated"}
-    assert runs["two"].statuses == {"two": "generated"}
-    assert any("another run is working on one" in text for text in told(runs["two"], "two"))
+    assert rival.statuses == {"two": "generated"}
     assert references_of(set_up, "two")[0]["version"] == 1
 
 

@@ -280,7 +280,7 @@ def test_watch_says_once_that_an_open_transaction_is_waited_for_however_slow_the
         following = asyncio.create_task(watch._Watch(terminal)._follow(reader, EventFeed(0)))
         try:
             async with asyncio.timeout(30):
-                while next(clock) < 700:
+                while next(clock) < 700 or not notes:
                     await asyncio.sleep(0.01)
                     notes.extend(capsys.readouterr().err.splitlines())
                 await first.commit()

@@ -246,7 +246,7 @@ def test_only_the_same_picture_looks_the_same(
 
 
 def plain_pictures() -> list[Image.Image]:
-    """Skies, horizons, bars, and one colour: of few waves, so that most have exactly no strength."""
+    """Skies, a horizon, bars, and one colour: of few waves; most have exactly no strength."""
     upright = Image.linear_gradient("L").resize((320, 180))
     sky = ImageOps.colorize(upright, "midnightblue", "orange")
     bars = Image.new("RGB", (320, 180), "navy")
