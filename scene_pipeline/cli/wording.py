@@ -138,7 +138,7 @@ def outcome_words(outcome: SceneOutcome) -> str:
     if outcome.cost_usd:
         words.append(dollars(outcome.cost_usd))
     if outcome.made_by_run is not None:
-        words.append(f"made by {run_name(outcome.made_by_run)}")
+        words.append(f"paid by {run_name(outcome.made_by_run)}")
     if outcome.failure is not None:
         words.append(f"[{outcome.failure.code}]")
     return "  ".join(words)

@@ -27,6 +27,8 @@ _TYPES: Final = {
     "day": "date",
 }
 _MAX_TEXT_LENGTH = 200
+_MAX_ACTION_LENGTH = 1200
+"""A command without its end is none."""
 
 SCENES_SHOWN: Final = (
     "scene_id", "state", "version", "attempts", "failures", "cost_usd", "wasted_usd"
@@ -53,7 +55,7 @@ def table_metadata(table: "ReportTable", names: Sequence[str]) -> dg.TableMetada
         names: The columns that are shown, in their order; the first one has room for words.
     """
     records = [
-        dg.TableRecord({name: _shown(record[name]) for name in names})
+        dg.TableRecord({name: _shown(name, record[name]) for name in names})
         for record in table.records()[:MAX_TABLE_ROWS]
     ]
     hidden = len(table.rows) - len(records)
@@ -65,7 +67,7 @@ def table_metadata(table: "ReportTable", names: Sequence[str]) -> dg.TableMetada
     return dg.MetadataValue.table(records, schema=table_schema(columns))
 
 
-def _shown(value: "Value") -> str | int | float | None:
+def _shown(name: str, value: "Value") -> str | int | float | None:
     """Numbers stay numbers; an amount is rounded by nobody but the browser."""
     match value:
         case None | int() | float():
@@ -74,6 +76,5 @@ def _shown(value: "Value") -> str | int | float | None:
             return float(value)
         case _:
             text = str(value)
-            return (
-                text if len(text) <= _MAX_TEXT_LENGTH else f"{text[: _MAX_TEXT_LENGTH - 1]}\u2026"
-            )
+            longest = _MAX_ACTION_LENGTH if name == "next_action" else _MAX_TEXT_LENGTH
+            return text if len(text) <= longest else f"{text[: longest - 1]}\u2026"

@@ -14,11 +14,11 @@ from scene_pipeline.definitions import build_definitions
 from scene_pipeline.defs.launch import launch_frames, launch_storyboard
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.partitions import register_partitions
-from scene_pipeline.defs.report_tables import SCENES_SHOWN, table_metadata
+from scene_pipeline.defs.report_tables import FAILURES_SHOWN, SCENES_SHOWN, table_metadata
 from scene_pipeline.defs.reports import portfolio_job
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.defs.schedules import portfolio_report_daily
-from scene_pipeline.pipeline.reporting.report_columns import SCENE_COLUMNS
+from scene_pipeline.pipeline.reporting.report_columns import FAILURE_COLUMNS, SCENE_COLUMNS
 from scene_pipeline.pipeline.reporting.tables import table_of
 from scene_pipeline.storage.registry import build_store
 from scene_pipeline_tests.films import Studio, film
@@ -216,3 +216,15 @@ def test_a_long_table_is_cut_and_says_so(number: int) -> None:
     assert len(shown) == min(number, 101)
     if number > 100:
         assert shown[-1].data["scene_id"] == "and 150 more: see the files"
+
+
+def test_what_was_said_is_cut_and_a_command_is_not() -> None:
+    command = f"Give it up: `scene-pipeline resolve film --abandon --scene {'a-long-name-' * 20}`"
+    record: dict[str, Any] = {column.name: None for column in FAILURE_COLUMNS}
+    record |= {"code": "generation_ambiguous", "said": "Lost. " * 100, "next_action": command}
+
+    table = table_of("Failures by code", FAILURE_COLUMNS, [record])
+
+    [shown] = table_metadata(table, FAILURES_SHOWN).records
+    assert shown.data["next_action"] == command
+    assert len(str(shown.data["said"])) == 200

@@ -292,7 +292,7 @@ def test_a_scene_that_another_run_made_is_told_as_such() -> None:
 
     lines = drawn(display, columns=120)
 
-    assert any("scene_2" in line and "kept  made by run 0b5cbe6e" in line for line in lines)
+    assert any("scene_2" in line and "kept  paid by run 0b5cbe6e" in line for line in lines)
     assert lines[-1].startswith("2 of 2 · 1 generated · 1 kept · $0.003 of $5.00")
 
 
