@@ -8,6 +8,9 @@ from typing import Final
 
 Column = tuple[str, str, str]
 """Name, type and meaning."""
+MAX_ACTION_CHARACTERS: Final = 1200
+"""Of the next action in a cell: a command without its end is none, so it has more room than words
+have."""
 
 SCENE_PROMPT_COLUMNS: Final[tuple[Column, ...]] = (
     ("scene_id", "string", "Id of the scene in the master JSON."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from scene_pipeline.defs.catalogue import table_schema
+from scene_pipeline.defs.columns import MAX_ACTION_CHARACTERS
 from scene_pipeline.defs.columns import Column as CatalogueColumn
 from scene_pipeline.defs.upkeep_work import MAX_TABLE_ROWS
 from scene_pipeline.pipeline.reporting.report_columns import Column
@@ -27,8 +28,6 @@ _TYPES: Final = {
     "day": "date",
 }
 _MAX_TEXT_LENGTH = 200
-_MAX_ACTION_LENGTH = 1200
-"""A command without its end is none."""
 
 SCENES_SHOWN: Final = (
     "scene_id", "state", "version", "attempts", "failures", "cost_usd", "wasted_usd"
@@ -76,5 +75,5 @@ def _shown(name: str, value: "Value") -> str | int | float | None:
             return float(value)
         case _:
             text = str(value)
-            longest = _MAX_ACTION_LENGTH if name == "next_action" else _MAX_TEXT_LENGTH
+            longest = MAX_ACTION_CHARACTERS if name == "next_action" else _MAX_TEXT_LENGTH
             return text if len(text) <= longest else f"{text[: longest - 1]}\u2026"

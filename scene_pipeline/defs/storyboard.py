@@ -19,7 +19,7 @@ from scene_pipeline.defs.catalogue import (
 )
 from scene_pipeline.defs.changed_frames import tell_changed_frames
 from scene_pipeline.defs.checks import standing_results
-from scene_pipeline.defs.columns import Column
+from scene_pipeline.defs.columns import MAX_ACTION_CHARACTERS, Column
 from scene_pipeline.defs.metadata import (
     MAX_PREVIEW_BYTES,
     PROJECT_TAG,
@@ -144,7 +144,7 @@ def _scenes_table(lines: "Sequence[StoryboardLine]") -> dg.TableMetadataValue:
                     "is_ready": line.is_ready,
                     "version": line.version,
                     "why": line.why[:_CELL_CHARACTERS],
-                    "next_action": line.next_action[:_CELL_CHARACTERS],
+                    "next_action": line.next_action[:MAX_ACTION_CHARACTERS],
                 }
             )
             for line in ordered
@@ -154,15 +154,17 @@ def _scenes_table(lines: "Sequence[StoryboardLine]") -> dg.TableMetadataValue:
 
 
 def _ready_table(lines: "Sequence[StoryboardLine]") -> dg.TableMetadataValue:
-    """The frames that go to video, in the document's order."""
-    ready = [line for line in lines if line.is_ready][:ROWS_SHOWN]
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord({"scene": line.scene_id, "version": line.version, "url": line.url})
-            for line in ready
-        ],
-        schema=table_schema(READY_COLUMNS),
-    )
+    """The frames that go to video, in the document's order; a last row says how many more."""
+    ready = [line for line in lines if line.is_ready]
+    records = [
+        dg.TableRecord({"scene": line.scene_id, "version": line.version, "url": line.url})
+        for line in ready[:ROWS_SHOWN]
+    ]
+    hidden = len(ready) - len(records)
+    if hidden:
+        more = f"and {hidden} more: see start_frames.json"
+        records.append(dg.TableRecord({"scene": more, "version": None, "url": None}))
+    return dg.MetadataValue.table(records, schema=table_schema(READY_COLUMNS))
 
 
 def _start_frames(made: "StoryboardFacts") -> dg.JsonMetadataValue:

@@ -11,6 +11,7 @@ from scene_pipeline.defs.launch import launch_storyboard
 from scene_pipeline.defs.metadata import PROCESS_TAG
 from scene_pipeline.defs.resources import PipelineRuntime
 from scene_pipeline.errors import ScenePipelineError
+from scene_pipeline.pipeline.reporting.storyboard import StoryboardLine
 from scene_pipeline_tests.films import Studio, film
 
 
@@ -79,6 +80,28 @@ def test_a_large_film_shows_a_bounded_part_and_says_how_much_is_hidden(
     assert values["start_frames"].value["scenes_not_listed"] == 3
 
 
+def test_the_table_of_what_goes_to_video_says_how_many_it_leaves_out(
+    instance: dg.DagsterInstance,
+    runtime: PipelineRuntime,
+    studio: Studio,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    studio.bring(film(["Dawn"] * 3))
+    studio.run()
+
+    monkeypatch.setattr(shown_by, "ROWS_SHOWN", 2)
+    part, _ = materialize(instance, runtime)
+    monkeypatch.setattr(shown_by, "ROWS_SHOWN", 3)
+    whole, _ = materialize(instance, runtime)
+
+    assert [record.data["scene"] for record in part["to_video"].records] == [
+        "scene_1",
+        "scene_2",
+        "and 1 more: see start_frames.json",
+    ]
+    assert [record.data["scene"] for record in whole["to_video"].records][2:] == ["scene_3"]
+
+
 @pytest.mark.parametrize("asset", ["storyboard", "project_report"])
 def test_a_run_is_tied_to_its_process_so_that_a_killed_one_keeps_no_other_back(
     instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio, asset: str
@@ -113,3 +136,21 @@ def test_the_catalogue_says_what_it_is_and_that_it_spends_nothing() -> None:
     assert node.owners
     assert node.tags["scene_pipeline/spends"] == "nothing"
     assert "dagster/column_schema" in node.metadata
+
+
+def test_what_is_wrong_is_cut_in_the_table_and_what_cures_it_is_not() -> None:
+    command = f"scene-pipeline resolve film --abandon --scene {'a-long-name-' * 30}"
+    line = StoryboardLine(
+        scene_id="scene_1",
+        state="ambiguous",
+        is_ready=False,
+        version=None,
+        why="The answer was lost. " * 100,
+        next_action=command,
+        url=None,
+    )
+
+    [shown] = shown_by._scenes_table([line]).records
+
+    assert shown.data["next_action"] == command
+    assert len(str(shown.data["why"])) == 300

@@ -40,7 +40,6 @@ class StoryboardLine:
     version: int | None
     why: str
     next_action: str
-    cost_usd: Decimal
     url: str | None
 
 
@@ -223,7 +222,6 @@ def _line(scene: ShownScene) -> StoryboardLine:
         version=state.version,
         why=scene.why,
         next_action=scene.next_action,
-        cost_usd=usd(state.cost_micros),
         url=state.storage_url,
     )
 
