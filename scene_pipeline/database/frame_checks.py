@@ -4,11 +4,13 @@ Belongs here: SQL. Does not belong here: coming to a verdict (`pipeline.checking
 judged by (`checked_frames`), which addresses are asked next (`asked_addresses`).
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, LiteralString
 from uuid import UUID
+
+from psycopg.rows import DictRow
 
 from scene_pipeline.database.events import append_event
 from scene_pipeline.database.rows import Connection
@@ -43,11 +45,21 @@ _Key = tuple[UUID, str, str]
 """A project, a scene of it, and a check."""
 _NAMES = tuple(name for name in VerdictRow.__dataclass_fields__ if name != "url")
 _COLUMNS = ", ".join(_NAMES)
+_TIMELY: LiteralString = """
+    FROM unnest(%(project_id)s::uuid[], %(scene_id)s::text[], %(name)s::text[],
+        %(version)s::integer[], %(passed)s::boolean[], %(severity)s::text[], %(words)s::text[],
+        %(url)s::text[])
+        AS t(project_id, scene_id, name, version, passed, severity, words, url)
+    LEFT JOIN scene_images i ON i.project_id = t.project_id AND i.scene_id = t.scene_id
+        AND i.is_current
+    WHERE i.version IS NOT DISTINCT FROM t.version AND (t.url IS NULL OR t.url = i.storage_url)
+"""
+"""Verdicts on what is current at this moment, of those that are given."""
 
 
 async def save_verdicts(
     conn: Connection, rows: Sequence[VerdictRow], *, run_id: str | None = None
-) -> None:
+) -> frozenset[VerdictRow]:
     """Keep verdicts in the place of older ones of the same checks and scenes, and feed what turned.
 
     A check that fails now and did not before is an event, and one that passes again; that all is
@@ -60,10 +72,13 @@ async def save_verdicts(
         conn: Any.
         rows: Of one check and scene the last one counts.
         run_id: Dagster's id of the run that found them.
+
+    Returns:
+        Those that are kept; of the others nobody is to be told.
     """
-    newest = {(row.project_id, row.scene_id, row.name): row for row in rows}
+    newest = {_key(row): row for row in rows}
     if not newest:
-        return
+        return frozenset()
     ordered = [newest[key] for key in sorted(newest, key=str)]
     async with conn.transaction():
         await take_turn(conn, {row.project_id for row in ordered})
@@ -84,6 +99,18 @@ async def save_verdicts(
                         "words": row.words,
                     },
                 )
+    return frozenset(row for row in ordered if _key(row) in kept)
+
+
+async def timely_verdicts(conn: Connection, rows: Sequence[VerdictRow]) -> frozenset[VerdictRow]:
+    """Those verdicts that are about what is current at this moment, as they would be kept."""
+    if not rows:
+        return frozenset()
+    cursor = await conn.execute(
+        "SELECT t.project_id, t.scene_id, t.name" + _TIMELY, _parameters(rows)
+    )
+    timely = _keys(await cursor.fetchall())
+    return frozenset(row for row in rows if _key(row) in timely)
 
 
 def _key(row: VerdictRow) -> _Key:
@@ -123,32 +150,28 @@ async def _failing(conn: Connection, rows: Sequence[VerdictRow]) -> frozenset[_K
             [row.name for row in rows],
         ),
     )
-    return frozenset(
-        (row["project_id"], row["scene_id"], row["name"])
-        for row in await cursor.fetchall()
-        if not row["passed"]
-    )
+    return _keys(row for row in await cursor.fetchall() if not row["passed"])
 
 
 async def _replace(conn: Connection, ordered: Sequence[VerdictRow]) -> frozenset[_Key]:
     """Write those that are not late, and give which these are."""
     cursor = await conn.execute(
-        f"INSERT INTO frame_checks ({_COLUMNS}) SELECT {', '.join(f't.{n}' for n in _NAMES)} FROM"
-        " unnest(%(project_id)s::uuid[], %(scene_id)s::text[], %(name)s::text[],"
-        " %(version)s::integer[], %(passed)s::boolean[], %(severity)s::text[], %(words)s::text[],"
-        f" %(url)s::text[]) AS t({_COLUMNS}, url)"
-        " LEFT JOIN scene_images i ON i.project_id = t.project_id AND i.scene_id = t.scene_id"
-        "   AND i.is_current"
-        " WHERE i.version IS NOT DISTINCT FROM t.version"
-        "   AND (t.url IS NULL OR t.url = i.storage_url)"
-        " ON CONFLICT (project_id, scene_id, name) DO UPDATE SET version = excluded.version,"
+        f"INSERT INTO frame_checks ({_COLUMNS}) SELECT {', '.join(f't.{n}' for n in _NAMES)}"
+        + _TIMELY
+        + " ON CONFLICT (project_id, scene_id, name) DO UPDATE SET version = excluded.version,"
         " passed = excluded.passed, severity = excluded.severity, words = excluded.words,"
         " checked_at = now() RETURNING project_id, scene_id, name",
-        {name: [getattr(row, name) for row in ordered] for name in (*_NAMES, "url")},
+        _parameters(ordered),
     )
-    return frozenset(
-        (row["project_id"], row["scene_id"], row["name"]) for row in await cursor.fetchall()
-    )
+    return _keys(await cursor.fetchall())
+
+
+def _parameters(rows: Sequence[VerdictRow]) -> dict[str, list[object]]:
+    return {name: [getattr(row, name) for row in rows] for name in (*_NAMES, "url")}
+
+
+def _keys(found: Iterable[DictRow]) -> frozenset[_Key]:
+    return frozenset((row["project_id"], row["scene_id"], row["name"]) for row in found)
 
 
 async def verdicts_of_project(

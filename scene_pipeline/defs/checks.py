@@ -97,11 +97,12 @@ def evaluation(scene: SceneRef, verdict: CheckVerdict) -> dg.AssetCheckEvaluatio
 def standing_results(
     context: dg.AssetExecutionContext, pipeline: PipelineRuntime, project_key: str
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Judge what a project's document says of its frames, and tell what changed since.
+    """Judge what a project's document says of its frames, and tell all that changed since.
 
     An edit in the document becomes a failed check by the next contact sheet, and a published URL
     makes it pass again. Verdicts are kept after they were told: where this is cut off, they are
-    told once more, and never not at all.
+    told once more, and never not at all. What comes late, as another version became current
+    meanwhile, is not kept: with that version the project is due again.
 
     They are results of the run that is under way: of a scene's results without a run Dagster keeps
     the first one only, and refuses the next.

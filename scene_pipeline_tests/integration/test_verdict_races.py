@@ -8,7 +8,7 @@ from itertools import pairwise
 from uuid import UUID
 
 from scene_pipeline.database.asked_addresses import due_addresses, save_unasked
-from scene_pipeline.database.frame_checks import VerdictRow, save_verdicts
+from scene_pipeline.database.frame_checks import VerdictRow, save_verdicts, timely_verdicts
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, film
 
@@ -63,12 +63,14 @@ def test_writers_in_any_order_never_wait_for_each_other_and_tell_each_turn_once(
 ASKED = "url_serves_the_stored_bytes"
 
 
-def save(studio: Studio, *rows: VerdictRow) -> None:
-    async def work(services: Services) -> None:
+def save(studio: Studio, *rows: VerdictRow) -> frozenset[VerdictRow]:
+    async def work(services: Services) -> frozenset[VerdictRow]:
         async with services.pool.connection() as conn:
-            await save_verdicts(conn, rows, run_id="late")
+            timely = await timely_verdicts(conn, rows)
+            assert await save_verdicts(conn, rows, run_id="late") == timely
+            return timely
 
-    studio.do(work)
+    return studio.do(work)
 
 
 def kept(studio: Studio) -> list[tuple[str, int | None, bool]]:
@@ -87,13 +89,14 @@ def test_a_late_verdict_on_a_version_that_was_replaced_is_dropped_and_not_told(
     sound = VerdictRow(project["id"], "scene_1", "not_blank", 2, True, "error", "It is not.")
 
     save(studio, sound)
-    save(
+    timely = replace(sound, passed=False, name="size_as_requested")
+    of_those = save(
         studio,
         replace(sound, version=1, passed=False),
         replace(sound, version=None, passed=False, name="image_decodes"),
-        replace(sound, passed=False, name="size_as_requested"),
+        timely,
     )
-
+    assert of_those == {timely}
     assert kept(studio) == [("not_blank", 2, True), ("size_as_requested", 2, False)]
     told = studio.sql("SELECT data FROM pipeline_events WHERE run_id = 'late'")
     assert [row["data"]["check"] for row in told] == ["size_as_requested"]

@@ -20,7 +20,12 @@ from scene_pipeline.database.checked_frames import (
     refused_pictures,
     standings,
 )
-from scene_pipeline.database.frame_checks import VerdictRow, save_verdicts, verdicts_of_scenes
+from scene_pipeline.database.frame_checks import (
+    VerdictRow,
+    save_verdicts,
+    timely_verdicts,
+    verdicts_of_scenes,
+)
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.media.perceptual import Likeness, likeness
 from scene_pipeline.pipeline.checking.addresses import AddressReader, is_askable
@@ -47,6 +52,8 @@ _Place = tuple[UUID, str]
 """A project and a scene of it."""
 _Pair = tuple[bytes, bytes]
 """Two thumbnails."""
+_Found = tuple[list[VerdictRow], list[VerdictRow]]
+"""Verdicts on one scene that are news, and the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ class FrameChecker:
         self._comparing: Together[_Pair, Likeness | None] = Together(
             self._compare_pairs, _COMPARED_TOGETHER
         )
-        self._keeping: Together[list[VerdictRow], None] = Together(self._keep)
+        self._keeping: Together[_Found, frozenset[VerdictRow]] = Together(self._keep)
 
     def close(self) -> None:
         """Release connections."""
@@ -105,7 +112,8 @@ class FrameChecker:
             assets: What is to be checked: the picture, what the document says of it, or both.
 
         Returns:
-            Verdicts in the order of `CHECKS`; of checks that came to none there is nothing.
+            Verdicts in the order of `CHECKS`; of checks that came to none there is nothing, nor of
+            what came late: on a version or an address that is not the current one any more.
         """
         facts = await self._reading.ask((project_id, ref.scene_id))
         verdicts: list[CheckVerdict] = []
@@ -116,10 +124,12 @@ class FrameChecker:
         if "scene_start_frame" in assets and facts.standing is not None:
             verdicts += standing_verdicts(facts.standing)
         asked = None if facts.record is None else facts.record.url
-        rows = [verdict_row(project_id, ref, verdict, asked) for verdict in verdicts]
-        if news := [row for row in rows if _is_news(row, facts.kept)]:
-            await self._keeping.ask(news)
-        return tuple(sorted(verdicts, key=lambda verdict: _SHOWN_ORDER[verdict.name]))
+        rows = {verdict_row(project_id, ref, verdict, asked): verdict for verdict in verdicts}
+        news = [row for row in rows if _is_news(row, facts.kept)]
+        others = [row for row in rows if not _is_news(row, facts.kept)]
+        timely = await self._keeping.ask((news, others)) if rows else frozenset()
+        told = [verdict for row, verdict in rows.items() if row in timely]
+        return tuple(sorted(told, key=lambda verdict: _SHOWN_ORDER[verdict.name]))
 
     async def _look(
         self, ref: SceneRef, record: PictureRecord, kept: Mapping[str, VerdictRow]
@@ -181,10 +191,13 @@ class FrameChecker:
                     kept[project_id, verdict.scene_id][verdict.name] = verdict
         return [_Facts(*found[place], refused.get(place), kept[place]) for place in places]
 
-    async def _keep(self, groups: Sequence[list[VerdictRow]]) -> list[None]:
+    async def _keep(self, groups: Sequence[_Found]) -> list[frozenset[VerdictRow]]:
+        news = [row for rows, _ in groups for row in rows]
+        others = [row for _, rows in groups for row in rows]
         async with self._services.pool.connection() as conn:
-            await save_verdicts(conn, [row for rows in groups for row in rows], run_id=self._run_id)
-        return [None] * len(groups)
+            timely = await save_verdicts(conn, news, run_id=self._run_id)
+            timely |= await timely_verdicts(conn, others)
+        return [timely] * len(groups)
 
 
 def _likenesses(pairs: Sequence[_Pair]) -> list[Likeness | None]:

@@ -16,21 +16,18 @@ from scene_pipeline.pipeline.checks import CheckVerdict
 from scene_pipeline.pipeline.orders import SceneRef
 
 STANDING_CHECKS = ("document_points_to_current", "prompt_unchanged_since")
-MAX_RENEWED = 500
-"""Verdicts of one look, each of which becomes an event of Dagster's; the rest is told next time."""
 
 
 async def changed_standing(
-    conn: Connection, project_id: UUID, *, limit: int = MAX_RENEWED
+    conn: Connection, project_id: UUID
 ) -> list[tuple[SceneRef, CheckVerdict]]:
-    """Judge what the document says of every frame anew, and give what changed.
+    """Judge what the document says of every frame anew, and give all that changed.
 
     It is found changed again until it is kept.
 
     Args:
         conn: Any.
-        project_id: Whose scenes.
-        limit: The most that are given.
+        project_id: Whose scenes; a document has 10,000 at most (`scenes.document.MAX_SCENES`).
 
     Returns:
         Verdicts that passed otherwise, looked at another version or have other words than the last
@@ -49,7 +46,7 @@ async def changed_standing(
             row = verdict_row(project_id, ref, verdict)
             if known.get((row.scene_id, row.name)) != row:
                 changed.append((ref, verdict))
-    return changed[:limit]
+    return changed
 
 
 async def keep_standing(

@@ -13,7 +13,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from scene_pipeline.database.asked_addresses import CurrentAddress, due_addresses, save_unasked
-from scene_pipeline.database.frame_checks import VerdictRow, kept_verdicts, save_verdicts
+from scene_pipeline.database.frame_checks import (
+    VerdictRow,
+    kept_verdicts,
+    save_verdicts,
+    timely_verdicts,
+)
 from scene_pipeline.pipeline.checking.addresses import AddressReader, Answer
 from scene_pipeline.pipeline.checking.frames import verdict_row
 from scene_pipeline.pipeline.checking.verdicts import address_verdict
@@ -28,7 +33,7 @@ PAGE = 50
 
 @dataclass
 class SweepReport:
-    """What a sweep found."""
+    """What a sweep found of the addresses that were still current when the answers were there."""
 
     passed: int = 0
     wrong: list[tuple[SceneRef, CheckVerdict]] = field(default_factory=list)
@@ -42,6 +47,16 @@ class SweepReport:
     def checked(self) -> int:
         """How many came to a verdict."""
         return self.passed + len(self.wrong) + len(self.unreachable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is said of one address."""
+
+    ref: SceneRef
+    verdict: CheckVerdict
+    row: VerdictRow
+    answer: Answer
 
 
 async def sweep_truth(
@@ -68,14 +83,17 @@ async def sweep_truth(
     reader = AddressReader(services, asyncio.Semaphore(services.settings.download_concurrency))
     with closing(reader):
         for start in range(0, len(due), PAGE):
-            found, unasked = await _ask_page(reader, due[start : start + PAGE], report)
-            rows = [row for _, _, row in found]
+            found, unasked = await _ask_page(reader, due[start : start + PAGE])
             async with services.pool.connection() as conn:
-                known = await kept_verdicts(conn, ASKED, rows)
+                timely = await timely_verdicts(conn, [one.row for one in found])
+                known = await kept_verdicts(conn, ASKED, [one.row for one in found])
+            found = [one for one in found if one.row in timely]
+            rows = [one.row for one in found]
+            _count(report, found, unasked)
             yield [
-                (ref, verdict)
-                for ref, verdict, row in found
-                if not verdict.passed or row not in known
+                (one.ref, one.verdict)
+                for one in found
+                if not one.verdict.passed or one.row not in known
             ]
             async with services.pool.connection() as conn:
                 await save_verdicts(conn, rows, run_id=run_id)
@@ -83,30 +101,31 @@ async def sweep_truth(
 
 
 async def _ask_page(
-    reader: AddressReader, page: Sequence[CurrentAddress], report: SweepReport
-) -> tuple[list[tuple[SceneRef, CheckVerdict, VerdictRow]], list[CurrentAddress]]:
+    reader: AddressReader, page: Sequence[CurrentAddress]
+) -> tuple[list[_Found], list[CurrentAddress]]:
     """What was found, and the addresses of which nobody could be asked."""
     answers = await asyncio.gather(
         *(reader.ask(one.url, one.sha256, one.size_bytes) for one in page)
     )
-    found: list[tuple[SceneRef, CheckVerdict, VerdictRow]] = []
+    found: list[_Found] = []
     unasked: list[CurrentAddress] = []
     for one, answer in zip(page, answers, strict=True):
         ref = SceneRef(one.project_key, one.scene_id)
         verdict = address_verdict(ref, one.version, answer)
         if verdict is None:
-            report.left_out += 1
             unasked.append(one)
         else:
-            _count(report, ref, verdict, answer)
-            found.append((ref, verdict, verdict_row(one.project_id, ref, verdict, one.url)))
+            row = verdict_row(one.project_id, ref, verdict, one.url)
+            found.append(_Found(ref, verdict, row, answer))
     return found, unasked
 
 
-def _count(report: SweepReport, ref: SceneRef, verdict: CheckVerdict, answer: Answer) -> None:
-    if verdict.passed:
-        report.passed += 1
-    elif answer.kind == "wrong":
-        report.wrong.append((ref, verdict))
-    else:
-        report.unreachable.append((ref, verdict))
+def _count(report: SweepReport, found: Sequence[_Found], unasked: Sequence[CurrentAddress]) -> None:
+    report.left_out += len(unasked)
+    for one in found:
+        if one.verdict.passed:
+            report.passed += 1
+        elif one.answer.kind == "wrong":
+            report.wrong.append((one.ref, one.verdict))
+        else:
+            report.unreachable.append((one.ref, one.verdict))
