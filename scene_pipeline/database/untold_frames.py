@@ -34,27 +34,56 @@ class UntoldFrame:
     """Whether it is still to be written into the document."""
 
 
-async def note_unchecked_frames(conn: Connection, project_id: UUID, *, limit: int) -> None:
-    """Note scenes whose current version was never checked, as runs do at the end of a scene.
+@dataclass(frozen=True, slots=True)
+class UnnotedFrame:
+    """A scene whose frame counts as told."""
+
+    scene_id: str
+    is_published: bool
+    """Whether the document had its current version once."""
+
+
+async def unnoted_frames(
+    conn: Connection, project_id: UUID, *, after: str, limit: int
+) -> list[UnnotedFrame]:
+    """The next scenes of a document with a frame that nothing is noted of, by their ids.
+
+    Args:
+        conn: Any.
+        project_id: Whose scenes.
+        after: The scene id that the page before ended with; "" for the first page.
+        limit: How many.
+    """
+    cursor = await conn.execute(
+        "SELECT i.scene_id, coalesce(g.state = 'published', false) AS is_published"
+        " FROM scene_images i JOIN generations g ON g.id = i.generation_id"
+        " JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id"
+        " WHERE i.project_id = %s AND i.is_current AND s.retired_at IS NULL AND i.scene_id > %s"
+        "   AND NOT EXISTS (SELECT 1 FROM untold_frames u WHERE u.project_id = i.project_id"
+        "     AND u.scene_id = i.scene_id)"
+        " ORDER BY i.scene_id LIMIT %s",
+        (project_id, after, limit),
+    )
+    return [UnnotedFrame(**row) for row in await cursor.fetchall()]
+
+
+async def note_frames(conn: Connection, project_id: UUID, scene_ids: Sequence[str]) -> None:
+    """Note scenes as if a run had just made their current version; what is noted stays.
 
     Args:
         conn: Not inside a transaction; this is one.
         project_id: Whose scenes.
-        limit: The most that are noted; the others are found by the next look.
+        scene_ids: Which of them.
     """
     async with conn.transaction():
         # Before the notes, in the order of whoever moves addresses.
         await hold_project(conn, project_id)
         await conn.execute(
             "INSERT INTO untold_frames (project_id, scene_id, made_version)"
-            " SELECT i.project_id, i.scene_id, i.version FROM scene_images i"
-            " JOIN scenes s ON s.project_id = i.project_id AND s.scene_id = i.scene_id"
-            " WHERE i.project_id = %s AND i.is_current AND s.retired_at IS NULL"
-            "   AND NOT EXISTS (SELECT 1 FROM frame_checks c WHERE c.project_id = i.project_id"
-            "     AND c.scene_id = i.scene_id AND c.name = 'image_decodes'"
-            "     AND c.version = i.version)"
-            " ORDER BY i.scene_id LIMIT %s ON CONFLICT DO NOTHING",
-            (project_id, limit),
+            " SELECT project_id, scene_id, version FROM scene_images"
+            " WHERE project_id = %s AND scene_id = ANY(%s) AND is_current"
+            " ON CONFLICT DO NOTHING",
+            (project_id, list(scene_ids)),
         )
 
 

@@ -7,8 +7,8 @@ their status, results of checks go on to be about the newest materialization, an
 paid. It belongs to no run: the UI would name that run beside each single value.
 
 A frame whose run was killed before it told of it is materialized here, as by a run that keeps it,
-and one whose run was killed before it told the results of its checks is judged here. While runs
-are on the project, frames that were made are left to them.
+and one whose run was killed before it told the results of its checks is judged here
+(`unjudged_frames`). While runs are on the project, frames that were made are left to them.
 
 Belongs here: these observations, and what was told last. Does not belong here: which scenes they
 are about (`pipeline.reporting.changed_frames`), and reading Dagster's log (`newest_events`).
@@ -24,26 +24,27 @@ import dagster as dg
 
 from scene_pipeline.defs.checks import of_known_scenes
 from scene_pipeline.defs.frame_metadata import frame_metadata, stage_materialization
-from scene_pipeline.defs.metadata import PROJECT_TAG, MetadataValues, scene_metadata
-from scene_pipeline.defs.newest_events import ToldFrame, scenes_with_results, told_frames
+from scene_pipeline.defs.frame_runs import has_frame_run
+from scene_pipeline.defs.metadata import MetadataValues, scene_metadata
+from scene_pipeline.defs.newest_events import ToldFrame, told_frames
 from scene_pipeline.defs.partitions import SCENES_NAME
 from scene_pipeline.defs.resources import PipelineRuntime
-from scene_pipeline.pipeline.checks import CheckedAsset, CheckName
+from scene_pipeline.defs.unjudged_frames import (
+    LAST_CHECK,
+    note_unjudged_frames,
+    stages_of,
+    without_results,
+)
+from scene_pipeline.pipeline.checks import CheckedAsset
 from scene_pipeline.pipeline.orders import FrameFacts, SceneRef, Stage, StageDone
 from scene_pipeline.scenes.identity import partition_key
 
 if TYPE_CHECKING:
     from scene_pipeline.pipeline.reporting.changed_frames import ChangedFrame
 
-_LAST_CHECK: Final[Mapping[CheckedAsset, CheckName]] = {
-    "scene_image": "not_blank",
-    "scene_start_frame": "prompt_unchanged_since",
-}
-"""Assets that are told, each with the last of its checks that comes to a verdict on any frame."""
 _AT_WORK: Final = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-_RUNS_LOOKED_AT: Final = 20
 _OF_ADDRESS: Final = ("url", "version", "is_current", "storage_status", "storage_path")
-"""What is told of a version that was told before."""
+"""What is told of a version whose materialization the page shows."""
 _NOTHING: Final = "\u2013"
 """Stands over what the materialization below says of another version."""
 
@@ -76,6 +77,7 @@ def tell_changed_frames(
     """
     from scene_pipeline.pipeline.reporting.changed_frames import changed_frames, keep_told  # noqa: PLC0415  # psycopg
 
+    note_unjudged_frames(context.instance, pipeline, project_key)
     after = ""
     while True:
         page = pipeline.in_database(partial(changed_frames, project_key=project_key, after=after))
@@ -83,7 +85,7 @@ def tell_changed_frames(
             return
         after = page[-1].scene.scene_id
         # After the page was read: a run that ended by now has told what it recorded.
-        is_at_work = _is_at_work(context, project_key)
+        is_at_work = has_frame_run(context.instance, project_key, _AT_WORK)
         keys = frozenset(context.instance.get_dynamic_partitions(SCENES_NAME))
         # An archived project may have given up its keys; it is told when it has them again.
         known = [
@@ -134,7 +136,7 @@ def _untold(instance: dg.DagsterInstance, known: Sequence["ChangedFrame"]) -> li
             dg.AssetKey(stage),
             {_key(one.scene) for one in known if stage in _stages(one)},
         )
-        for stage in _LAST_CHECK
+        for stage in LAST_CHECK
     }
     found = []
     for one in known:
@@ -149,37 +151,18 @@ def _unjudged(
     instance: dg.DagsterInstance, known: Sequence["ChangedFrame"], untold: Sequence[_Untold]
 ) -> list[SceneRef]:
     """Scenes whose page shows a version that was not checked, or that no results are about."""
-    found = dict.fromkeys(one.changed.scene for one in untold if one.shows_another)
+    found = [one.changed.scene for one in untold if one.shows_another]
     made = [one for one in known if one.noted.is_made and one.noted.is_in_document]
-    for stage, name in _LAST_CHECK.items():
-        scenes = {_key(one.scene): one.scene for one in made if stage in _stages(one)}
-        check_key = dg.AssetCheckKey(dg.AssetKey(stage), name)
-        judged = scenes_with_results(instance, check_key, scenes.keys())
-        found |= {scene: None for key, scene in scenes.items() if key not in judged}
-    return list(found)
+    found += without_results(instance, {one.scene: _stages(one) for one in made})
+    return list(dict.fromkeys(found))
 
 
 def _stages(changed: "ChangedFrame") -> tuple[CheckedAsset, ...]:
-    """What there is to tell of; of a version that no document has had, the picture alone."""
+    """What there is to tell of."""
     noted = changed.noted
     if noted.version is None:
         return ()
-    if noted.is_made and not noted.is_published:
-        return ("scene_image",)
-    return tuple(_LAST_CHECK)
-
-
-def _is_at_work(context: dg.AssetExecutionContext, project_key: str) -> bool:
-    """Whether a run is about to tell of the project's frames by itself."""
-    runs = context.instance.get_runs(
-        dg.RunsFilter(tags={PROJECT_TAG: project_key}, statuses=_AT_WORK), limit=_RUNS_LOOKED_AT
-    )
-    stages = {dg.AssetKey(stage) for stage in _LAST_CHECK}
-    return any(
-        run.run_id != context.run.run_id
-        and (stages & run.asset_selection if run.asset_selection else run.job_name == "frames")
-        for run in runs
-    )
+    return stages_of(is_published=noted.is_published or not noted.is_made)
 
 
 def _judged_anew(
@@ -192,7 +175,7 @@ def _judged_anew(
         return
     run_id = context.run.run_id
     checked = pipeline.with_services(
-        lambda services: check_scenes(services, scenes, tuple(_LAST_CHECK), run_id=run_id)
+        lambda services: check_scenes(services, scenes, tuple(LAST_CHECK), run_id=run_id)
     )
     verdicts = [(one.scene, verdict) for one in checked for verdict in one.verdicts]
     yield from of_known_scenes(context.instance, verdicts)
@@ -223,7 +206,9 @@ def _observation(
     stage: Stage, changed: "ChangedFrame", frame: FrameFacts, told: ToldFrame | None
 ) -> dg.AssetObservation:
     values = frame_metadata(frame)
-    if told is not None and told.version == frame.version:
+    # The page lays all observations over each other, of which only the newest is read. So each one
+    # over another says everything: what it shows by then is named by the newest, or lies below all.
+    if told is not None and told.version == frame.version and not told.is_observation:
         values = {name: values[name] for name in _OF_ADDRESS if name in values}
     else:
         # As words, which nothing adds up: a number would be one more payment.

@@ -24,8 +24,10 @@ class ToldFrame:
     version: object
     url: object
     is_in_document: object
+    is_observation: bool
+    """Whether an observation lies on top."""
     names: frozenset[str]
-    """Of all metadata that the page shows."""
+    """Of the materialization's metadata, and of the newest observation's."""
 
 
 def newest_materializations(
@@ -68,6 +70,7 @@ def told_frames(
                 version=said.get("version"),
                 url=said.get("url"),
                 is_in_document=said.get("is_in_document", True),
+                is_observation=kind is dg.DagsterEventType.ASSET_OBSERVATION,
                 names=frozenset(said) | (before.names if before else frozenset()),
             )
     return found

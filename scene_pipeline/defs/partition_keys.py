@@ -4,7 +4,7 @@ Belongs here: asking the instance and taking keys away. Does not belong here: wh
 (`pipeline.upkeep.archive_plan`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
@@ -52,16 +52,7 @@ class InstanceKeys:
         )
         if len(runs) == _MAX_ACTIVE_RUNS:
             return HeldKeys(is_everything=True)
-        projects: set[str] = set()
-        ranges: list[tuple[str, str]] = []
-        for run in runs:
-            if PROJECT_TAG in run.tags:
-                projects.add(run.tags[PROJECT_TAG])
-            if _PARTITION_TAG in run.tags:
-                ranges.append((run.tags[_PARTITION_TAG], run.tags[_PARTITION_TAG]))
-            if _RANGE_START_TAG in run.tags and _RANGE_END_TAG in run.tags:
-                ranges.append((run.tags[_RANGE_START_TAG], run.tags[_RANGE_END_TAG]))
-        return HeldKeys(frozenset(projects), tuple(ranges))
+        return held_by(runs)
 
     def delete_scene_keys(self, keys: Sequence[str]) -> None:
         """Take keys of scenes away; keys that are gone are no error."""
@@ -75,3 +66,17 @@ class InstanceKeys:
     def delete_library_key(self, key: str) -> None:
         """Take the key of a project's library away; one that is gone is no error."""
         self._instance.delete_dynamic_partition(LIBRARIES_NAME, key)
+
+
+def held_by(runs: Iterable[dg.DagsterRun]) -> HeldKeys:
+    """What runs that have not ended may still write to, as their tags say."""
+    projects: set[str] = set()
+    ranges: list[tuple[str, str]] = []
+    for run in runs:
+        if PROJECT_TAG in run.tags:
+            projects.add(run.tags[PROJECT_TAG])
+        if _PARTITION_TAG in run.tags:
+            ranges.append((run.tags[_PARTITION_TAG], run.tags[_PARTITION_TAG]))
+        if _RANGE_START_TAG in run.tags and _RANGE_END_TAG in run.tags:
+            ranges.append((run.tags[_RANGE_START_TAG], run.tags[_RANGE_END_TAG]))
+    return HeldKeys(frozenset(projects), tuple(ranges))

@@ -121,6 +121,30 @@ def test_a_chosen_version_is_what_the_pages_of_both_assets_show(
     assert len(instance.fetch_materializations(dg.AssetKey("scene_image"), limit=9).records) == 4
 
 
+def move(studio: Studio) -> None:
+    studio.sql("UPDATE scene_images SET storage_url = storage_url || '?'")
+
+
+def test_no_picture_of_another_version_stays_where_more_is_told_in_between(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
+) -> None:
+    first = page(instance, "scene_image")
+    choose(runtime, 1)
+    renew(instance, runtime)
+    assert page(instance, "scene_image")["preview"] not in ("\u2013", first["thumbnail"])
+    for _ in range(2):
+        move(studio)
+        assert len(renew(instance, runtime)) == 2 * len(STAGES), "of both scenes"
+
+    choose(runtime, 2)
+    renew(instance, runtime)
+
+    values = page(instance, "scene_image")
+    assert (values["version"], values["preview"]) == (2, "\u2013")
+    shown = ("thumbnail", "previous_thumbnail", "compared", "prompt_diff", "seed")
+    assert {name: values[name] for name in shown} == {name: first[name] for name in shown}
+
+
 def test_each_change_is_told_once(
     instance: dg.DagsterInstance, runtime: PipelineRuntime, studio: Studio
 ) -> None:

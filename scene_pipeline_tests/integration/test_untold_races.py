@@ -1,10 +1,10 @@
-"""Who notes unchecked frames waits for whoever changes the project, and not for single notes."""
+"""Who notes frames waits for whoever changes the project, and not for single notes."""
 
 import asyncio
 from uuid import UUID
 
 from scene_pipeline.database.project_settings import hold_project
-from scene_pipeline.database.untold_frames import note_unchecked_frames
+from scene_pipeline.database.untold_frames import note_frames
 from scene_pipeline.pipeline.services import Services
 from scene_pipeline_tests.films import Studio, film
 from scene_pipeline_tests.waiting import wait_until
@@ -20,7 +20,6 @@ def test_notes_are_made_after_the_project_is_held_as_by_whoever_moves_addresses(
 ) -> None:
     studio.bring(film({"one": "A pier", "two": "A storm"}))
     studio.run("one", "two")
-    studio.sql("DELETE FROM frame_checks")
     studio.sql("DELETE FROM untold_frames")
     [project] = studio.sql("SELECT id FROM projects")
 
@@ -45,4 +44,4 @@ def test_notes_are_made_after_the_project_is_held_as_by_whoever_moves_addresses(
 
 async def _note(services: Services, project_id: UUID) -> None:
     async with services.pool.connection() as conn:
-        await note_unchecked_frames(conn, project_id, limit=500)
+        await note_frames(conn, project_id, ["one", "two"])

@@ -8,6 +8,7 @@ from typing import Final
 import dagster as dg
 
 from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
+from scene_pipeline.defs.frame_runs import projects_of_untagged_runs
 from scene_pipeline.defs.jobs import storyboard_job
 from scene_pipeline.defs.metadata import PROJECT_TAG, SHEET_TAG, reason_tag
 from scene_pipeline.defs.partitions import projects
@@ -47,10 +48,13 @@ def stale_storyboards(
     if not stale:
         return dg.SkipReason("Every storyboard shows how its project stands.")
     told = pipeline.in_database(partial(newest_told, project_keys=[key for key, _ in stale]))
+    several = projects_of_untagged_runs(context.instance, ACTIVE_STATUSES)
     requests = [
         request
         for project_key, fingerprint in stale
-        if (
+        if several is not None
+        and project_key not in several
+        and (
             request := _sheet_request(
                 context.instance, project_key, fingerprint, told.get(project_key)
             )
@@ -77,7 +81,8 @@ def _sheet_request(
     Dagster never launches the same `run_key` twice, however the run ended: it carries the run
     before it, since frames that were changed back have the fingerprint that they once had.
     """
-    if _has_runs(instance, {PROJECT_TAG: project_key}, ACTIVE_STATUSES):
+    under_way = dg.RunsFilter(tags={PROJECT_TAG: project_key}, statuses=ACTIVE_STATUSES)
+    if instance.get_run_ids(under_way, limit=1):
         return None
     made_for = {PROJECT_TAG: project_key, SHEET_TAG: fingerprint}
     if _is_paused(instance, made_for, told_at):
@@ -106,9 +111,3 @@ def _is_paused(
     doubled = FIRST_PAUSE_SECONDS << min(tried - _ATTEMPTS_AT_ONCE, 16)
     pause = min(doubled, LONGEST_PAUSE_SECONDS)
     return time.time() < newest[0].update_timestamp.timestamp() + pause
-
-
-def _has_runs(
-    instance: dg.DagsterInstance, tags: dict[str, str], statuses: list[dg.DagsterRunStatus]
-) -> bool:
-    return bool(instance.get_run_ids(dg.RunsFilter(tags=tags, statuses=statuses), limit=1))

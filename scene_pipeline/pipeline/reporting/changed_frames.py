@@ -8,15 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from scene_pipeline.database import untold_frames as notes
 from scene_pipeline.database.frame_history import frame_histories
 from scene_pipeline.database.projects import get_project
 from scene_pipeline.database.rows import Connection
-from scene_pipeline.database.untold_frames import (
-    UntoldFrame,
-    forget_told,
-    note_unchecked_frames,
-    untold_frames,
-)
 from scene_pipeline.database.versions import versions_of_generations
 from scene_pipeline.pipeline.facts import frame_facts
 from scene_pipeline.pipeline.frame_history import with_history
@@ -24,8 +19,8 @@ from scene_pipeline.pipeline.orders import FrameFacts, SceneRef
 
 PAGE_LENGTH = 50
 """Scenes whose pictures are in memory at once."""
-MAX_UNCHECKED = 500
-"""Frames that were never checked which one storyboard takes up."""
+UNNOTED_PAGE_LENGTH = 1000
+"""Scenes without pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +29,14 @@ class ChangedFrame:
 
     scene: SceneRef
     project_id: UUID
-    noted: UntoldFrame
+    noted: notes.UntoldFrame
 
 
 async def changed_frames(conn: Connection, project_key: str, after: str = "") -> list[ChangedFrame]:
     """The next scenes of a project whose frame may not be told, by their ids, without pictures.
 
-    With the first page those are noted that were never checked.
-
     Args:
-        conn: Outside of a transaction.
+        conn: Any.
         project_key: The project.
         after: The scene id that the page before ended with; "" for the first page.
 
@@ -51,10 +44,38 @@ async def changed_frames(conn: Connection, project_key: str, after: str = "") ->
         NotFoundError: There is no such project.
     """
     project = await get_project(conn, project_key)
-    if not after:
-        await note_unchecked_frames(conn, project.id, limit=MAX_UNCHECKED)
-    noted = await untold_frames(conn, project.id, after=after, limit=PAGE_LENGTH)
+    noted = await notes.untold_frames(conn, project.id, after=after, limit=PAGE_LENGTH)
     return [ChangedFrame(SceneRef(project_key, one.scene_id), project.id, one) for one in noted]
+
+
+async def unnoted_frames(
+    conn: Connection, project_key: str, after: str = ""
+) -> list[notes.UnnotedFrame]:
+    """The next scenes of a project whose frame counts as told, by their ids.
+
+    Args:
+        conn: Any.
+        project_key: The project.
+        after: The scene id that the page before ended with; "" for the first page.
+
+    Raises:
+        NotFoundError: There is no such project.
+    """
+    project = await get_project(conn, project_key)
+    return await notes.unnoted_frames(conn, project.id, after=after, limit=UNNOTED_PAGE_LENGTH)
+
+
+async def note_frames(conn: Connection, project_key: str, scenes: Sequence[SceneRef]) -> None:
+    """Have frames of one project told and judged, as those that a run has just made.
+
+    Args:
+        conn: Outside of a transaction.
+        project_key: The project.
+        scenes: Scenes of it.
+    """
+    if scenes:
+        project = await get_project(conn, project_key)
+        await notes.note_frames(conn, project.id, [scene.scene_id for scene in scenes])
 
 
 async def frames_to_tell(
@@ -83,4 +104,4 @@ async def frames_to_tell(
 async def keep_told(conn: Connection, told: Sequence[ChangedFrame]) -> None:
     """Say that frames of one project were told as they stood."""
     if told:
-        await forget_told(conn, told[0].project_id, [one.noted for one in told])
+        await notes.forget_told(conn, told[0].project_id, [one.noted for one in told])
