@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from scene_pipeline.database import embedded
+from scene_pipeline.database.embedded.layout import APPLICATION_DATABASE
 from scene_pipeline_tests.end_to_end.command_line import PROGRAM, CommandLine
 from scene_pipeline_tests.films import film
 from scene_pipeline_tests.standins.postgres import is_supervised, passable_directory
@@ -144,6 +145,33 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(cli: CommandLine) -> None
 
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
+
+
+def test_it_ends_with_its_reader_also_while_the_database_is_away(tmp_path: Path) -> None:
+    with passable_directory() as directory:
+        server = CommandLine(directory / "server", tmp_path)
+        assert server("status").code == 0  # makes the schema
+        with embedded.attach(server.home) as running:
+            url = running.url(APPLICATION_DATABASE)
+            cli = CommandLine(directory / "home", tmp_path, {"DATABASE_URL": url})
+            process = cli.start("watch")
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline().startswith("Watching all projects")
+        try:
+            assert process.stderr.readline().startswith("The database stopped answering")
+            process.stdout.close()
+
+            code = process.wait(timeout=PATIENCE_SECONDS)
+            told = process.stderr.read()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            process.stderr.close()
+        wait_until(lambda: not is_supervised(server.home), PATIENCE_SECONDS)
+
+    assert (code, told) == (1, "")
 
 
 def test_it_ends_with_its_reader_although_nothing_happens_any_more(cli: CommandLine) -> None:
