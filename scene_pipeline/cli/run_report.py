@@ -55,7 +55,7 @@ class RunReport:
     def made_by_others(self) -> int:
         """How many of the kept frames another run made while this one waited for them."""
         return sum(
-            outcome.status == "kept" and outcome.made_by_run is not None
+            outcome.status == "kept" and outcome.paid_by_run is not None
             for outcome in self.outcomes
         )
 
@@ -145,7 +145,7 @@ def _scene_json(outcome: SceneOutcome) -> dict[str, Any]:
         "height": frame.height if frame else None,
         "seed": frame.seed if frame else None,
         "cost_usd": float(outcome.cost_usd),
-        "made_by_run_id": outcome.made_by_run,
+        "paid_by_run_id": outcome.paid_by_run,
         "error": None
         if failure is None
         else {

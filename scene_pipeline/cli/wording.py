@@ -137,8 +137,8 @@ def outcome_words(outcome: SceneOutcome) -> str:
         words += [f"v{outcome.frame.version}", frame_size(outcome.frame)]
     if outcome.cost_usd:
         words.append(dollars(outcome.cost_usd))
-    if outcome.made_by_run is not None:
-        words.append(f"paid by {run_name(outcome.made_by_run)}")
+    if outcome.paid_by_run is not None:
+        words.append(f"paid by {run_name(outcome.paid_by_run)}")
     if outcome.failure is not None:
         words.append(f"[{outcome.failure.code}]")
     return "  ".join(words)

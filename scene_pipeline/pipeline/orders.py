@@ -198,7 +198,7 @@ class SceneOutcome:
     failure: Failure | None = None
     cost_usd: Decimal = Decimal(0)
     """Spent by this run on this scene."""
-    made_by_run: str | None = None
+    paid_by_run: str | None = None
     """Dagster's id of the run that paid for the version, where others made it while this one waited
     for it: mostly the one that made it, else one that died. The scene is "kept" by this one, or
     "stale" where it was edited meanwhile. None where this run made it, or it was there before."""

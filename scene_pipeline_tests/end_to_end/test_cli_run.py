@@ -64,7 +64,7 @@ def test_the_json_document_has_the_promised_form(
     scene = document["scenes"][0]
     assert list(scene) == [
         "scene_id", "status", "version", "url", "storage_path", "width", "height", "seed",
-        "cost_usd", "made_by_run_id", "error",
+        "cost_usd", "paid_by_run_id", "error",
     ]  # fmt: skip
     assert [scene["scene_id"] for scene in document["scenes"]] == [
         f"scene_{number}" for number in range(1, 13)

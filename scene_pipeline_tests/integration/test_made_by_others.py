@@ -44,11 +44,11 @@ def test_a_frame_that_another_run_made_is_not_counted_as_made_here(
     assert first.statuses == {"scene_1": "generated"}
     assert second.statuses == {"scene_1": "kept", "scene_2": "generated"}
     told = second.outcomes
-    assert (told["scene_1"].made_by_run, told["scene_2"].made_by_run) == (FIRST, None)
+    assert (told["scene_1"].paid_by_run, told["scene_2"].paid_by_run) == (FIRST, None)
     assert told["scene_1"].cost_usd == Decimal(0)
     assert told["scene_1"].frame is not None
     assert kept_stages(second) == {("scene_1", True), ("scene_2", False)}
-    assert [one.made_by_run for one in again.outcomes.values()] == [None, None]
+    assert [one.paid_by_run for one in again.outcomes.values()] == [None, None]
     assert again.statuses == {"scene_1": "kept", "scene_2": "kept"}
 
 
@@ -62,8 +62,8 @@ def test_a_frame_that_another_run_made_of_words_that_changed_is_told_as_its(
 
     assert first.statuses == {"scene_1": "stale"}
     assert second.statuses == {"scene_1": "stale", "scene_2": "generated"}
-    assert first.outcomes["scene_1"].made_by_run is None
-    assert second.outcomes["scene_1"].made_by_run == FIRST
+    assert first.outcomes["scene_1"].paid_by_run is None
+    assert second.outcomes["scene_1"].paid_by_run == FIRST
     assert second.outcomes["scene_1"].cost_usd == Decimal(0)
     assert kept_stages(second) == {("scene_1", True), ("scene_2", False)}
 

@@ -288,7 +288,7 @@ def test_a_scene_that_another_run_made_is_told_as_such() -> None:
     display = run_of(2)
     ours, theirs = scenes(2)
     display(made(ours))
-    display(SceneOutcome(theirs, "kept", None, made_by_run="0b5cbe6e-6b3d-4f77-9bd8-1c1f6e1f2a33"))
+    display(SceneOutcome(theirs, "kept", None, paid_by_run="0b5cbe6e-6b3d-4f77-9bd8-1c1f6e1f2a33"))
 
     lines = drawn(display, columns=120)
 

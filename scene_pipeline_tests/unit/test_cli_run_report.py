@@ -11,7 +11,7 @@ from scene_pipeline.pipeline.orders import SceneOutcome, SceneRef
 
 OURS = SceneOutcome(SceneRef("film", "scene_1"), "generated", None, cost_usd=Decimal("0.003"))
 KEPT = SceneOutcome(SceneRef("film", "scene_2"), "kept", None)
-THEIRS = replace(KEPT, scene=SceneRef("film", "scene_3"), made_by_run="somebody's run")
+THEIRS = replace(KEPT, scene=SceneRef("film", "scene_3"), paid_by_run="somebody's run")
 
 
 def report_of(*outcomes: SceneOutcome) -> RunReport:
