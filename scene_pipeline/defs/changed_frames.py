@@ -24,7 +24,7 @@ import dagster as dg
 
 from scene_pipeline.defs.checks import of_known_scenes
 from scene_pipeline.defs.frame_metadata import frame_metadata, stage_materialization
-from scene_pipeline.defs.frame_runs import has_frame_run
+from scene_pipeline.defs.frame_runs import projects_with_frame_runs
 from scene_pipeline.defs.metadata import MetadataValues, scene_metadata
 from scene_pipeline.defs.newest_events import ToldFrame, told_frames
 from scene_pipeline.defs.partitions import SCENES_NAME
@@ -85,7 +85,8 @@ def tell_changed_frames(
             return
         after = page[-1].scene.scene_id
         # After the page was read: a run that ended by now has told what it recorded.
-        is_at_work = has_frame_run(context.instance, project_key, _AT_WORK)
+        busy = projects_with_frame_runs(context.instance, _AT_WORK)
+        is_at_work = busy is None or project_key in busy
         keys = frozenset(context.instance.get_dynamic_partitions(SCENES_NAME))
         # An archived project may have given up its keys; it is told when it has them again.
         known = [

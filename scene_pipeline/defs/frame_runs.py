@@ -4,47 +4,37 @@ Belongs here: asking the instance. Does not belong here: what waits for them (`c
 `sensors.stale_storyboards`).
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import dagster as dg
 
+from scene_pipeline.defs.active_runs import runs_with_status
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.partition_keys import held_by
 from scene_pipeline.defs.partitions import SCENES_NAME
 from scene_pipeline.pipeline.upkeep.archive_plan import busy_projects
 
 _STAGES: Final = frozenset({dg.AssetKey("scene_image"), dg.AssetKey("scene_start_frame")})
-_RUNS_LOOKED_AT: Final = 2000
-"""Of all that have not ended; with more of them any project may be meant."""
 
 
-def has_frame_run(
-    instance: dg.DagsterInstance, project_key: str, statuses: Sequence[dg.DagsterRunStatus]
-) -> bool:
-    """Whether a run that tells of frames is on a project, alone or with others."""
-    tagged = dg.RunsFilter(tags={PROJECT_TAG: project_key}, statuses=statuses)
-    if any(map(_tells_of_frames, instance.get_runs(tagged, limit=_RUNS_LOOKED_AT))):
-        return True
-    several = projects_of_untagged_runs(instance, statuses)
-    return several is None or project_key in several
-
-
-def projects_of_untagged_runs(
-    instance: dg.DagsterInstance, statuses: Sequence[dg.DagsterRunStatus]
+def projects_with_frame_runs(
+    instance: dg.DagsterInstance, statuses: list[dg.DagsterRunStatus]
 ) -> frozenset[str] | None:
-    """The projects of runs that tell of frames and carry no project's tag; None: it may be any.
+    """The projects that runs of these statuses tell frames of; None where it may be any.
 
-    Runs over several projects have none, and runs that were launched in the UI only once they have
-    begun.
+    A run over several projects carries no project's tag, and one that was launched in the UI only
+    once it has begun: of these the scenes' keys say it.
     """
-    runs = instance.get_runs(dg.RunsFilter(statuses=statuses), limit=_RUNS_LOOKED_AT)
-    if len(runs) == _RUNS_LOOKED_AT:
+    runs = runs_with_status(instance, statuses)
+    if runs is None:
         return None
-    untagged = [run for run in runs if PROJECT_TAG not in run.tags and _tells_of_frames(run)]
+    telling = [run for run in runs if _tells_of_frames(run)]
+    tagged = frozenset(run.tags[PROJECT_TAG] for run in telling if PROJECT_TAG in run.tags)
+    untagged = [run for run in telling if PROJECT_TAG not in run.tags]
     if not untagged:
-        return frozenset()
-    return busy_projects(instance.get_dynamic_partitions(SCENES_NAME), held_by(untagged))
+        return tagged
+    several = busy_projects(instance.get_dynamic_partitions(SCENES_NAME), held_by(untagged))
+    return None if several is None else tagged | several
 
 
 def _tells_of_frames(run: dg.DagsterRun) -> bool:

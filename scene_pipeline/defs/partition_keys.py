@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
+from scene_pipeline.defs.active_runs import ACTIVE_STATUSES, runs_with_status
 from scene_pipeline.defs.metadata import PROJECT_TAG
 from scene_pipeline.defs.partitions import LIBRARIES_NAME, PROJECTS_NAME, SCENES_NAME
 from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys
@@ -17,7 +17,6 @@ from scene_pipeline.pipeline.upkeep.archive_plan import HeldKeys
 _PARTITION_TAG = "dagster/partition"
 _RANGE_START_TAG = "dagster/asset_partition_range_start"
 _RANGE_END_TAG = "dagster/asset_partition_range_end"
-_MAX_ACTIVE_RUNS = 2000
 _MAX_BACKFILLS = 500
 _ENDED_BACKFILLS = frozenset(
     {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
@@ -47,12 +46,8 @@ class InstanceKeys:
         backfills = self._instance.get_backfills(limit=_MAX_BACKFILLS)
         if any(backfill.status.value not in _ENDED_BACKFILLS for backfill in backfills):
             return HeldKeys(is_everything=True)
-        runs = self._instance.get_runs(
-            dg.RunsFilter(statuses=ACTIVE_STATUSES), limit=_MAX_ACTIVE_RUNS
-        )
-        if len(runs) == _MAX_ACTIVE_RUNS:
-            return HeldKeys(is_everything=True)
-        return held_by(runs)
+        runs = runs_with_status(self._instance, ACTIVE_STATUSES)
+        return HeldKeys(is_everything=True) if runs is None else held_by(runs)
 
     def delete_scene_keys(self, keys: Sequence[str]) -> None:
         """Take keys of scenes away; keys that are gone are no error."""

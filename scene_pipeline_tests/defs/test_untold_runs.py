@@ -190,16 +190,18 @@ def test_a_frame_that_is_not_in_the_document_yet_is_told_as_a_picture_alone(
     assert studio.sql("SELECT * FROM untold_frames") == []
 
 
-def test_many_frames_that_were_never_checked_are_taken_up_in_parts(
-    instance: dg.DagsterInstance,
-    runtime: PipelineRuntime,
-    studio: Studio,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def one_by_one(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two frames that are older than these notes, of which a storyboard takes up one."""
     monkeypatch.setattr(unjudged_frames, "MAX_UNJUDGED", 1)
     studio.run("one", "two")
-    studio.sql("DELETE FROM untold_frames")  # as of frames that are older than these notes
+    studio.sql("DELETE FROM untold_frames")
 
+
+@pytest.mark.usefixtures("one_by_one")
+def test_many_frames_that_were_never_checked_are_taken_up_in_parts(
+    instance: dg.DagsterInstance, runtime: PipelineRuntime
+) -> None:
     renew(instance, runtime)
     first = statuses(instance, "scene_image")
     renew(instance, runtime)
@@ -208,15 +210,10 @@ def test_many_frames_that_were_never_checked_are_taken_up_in_parts(
     assert set(statuses(instance, "scene_image").values()) == {"MATERIALIZED"}
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_frames_that_dagster_does_not_list_keep_no_other_from_being_noted(
-    instance: dg.DagsterInstance,
-    runtime: PipelineRuntime,
-    studio: Studio,
-    monkeypatch: pytest.MonkeyPatch,
+    instance: dg.DagsterInstance, runtime: PipelineRuntime
 ) -> None:
-    monkeypatch.setattr(unjudged_frames, "MAX_UNJUDGED", 1)
-    studio.run("one", "two")
-    studio.sql("DELETE FROM untold_frames")
     instance.delete_dynamic_partition(SCENES_NAME, "film/one")  # as of an archived project
 
     renew(instance, runtime)

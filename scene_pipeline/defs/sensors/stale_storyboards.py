@@ -8,7 +8,7 @@ from typing import Final
 import dagster as dg
 
 from scene_pipeline.defs.active_runs import ACTIVE_STATUSES
-from scene_pipeline.defs.frame_runs import projects_of_untagged_runs
+from scene_pipeline.defs.frame_runs import projects_with_frame_runs
 from scene_pipeline.defs.jobs import storyboard_job
 from scene_pipeline.defs.metadata import PROJECT_TAG, SHEET_TAG, reason_tag
 from scene_pipeline.defs.partitions import projects
@@ -48,19 +48,13 @@ def stale_storyboards(
     if not stale:
         return dg.SkipReason("Every storyboard shows how its project stands.")
     told = pipeline.in_database(partial(newest_told, project_keys=[key for key, _ in stale]))
-    several = projects_of_untagged_runs(context.instance, ACTIVE_STATUSES)
-    requests = [
-        request
-        for project_key, fingerprint in stale
-        if several is not None
-        and project_key not in several
-        and (
-            request := _sheet_request(
-                context.instance, project_key, fingerprint, told.get(project_key)
-            )
-        )
-        is not None
+    busy = projects_with_frame_runs(context.instance, ACTIVE_STATUSES)
+    free = [one for one in stale if busy is not None and one[0] not in busy]
+    found = [
+        _sheet_request(context.instance, project_key, fingerprint, told.get(project_key))
+        for project_key, fingerprint in free
     ]
+    requests = [request for request in found if request is not None]
     if not requests:
         return dg.SkipReason(
             f"{len(stale)} storyboards are stale; each is being made, waits for the end of a "
