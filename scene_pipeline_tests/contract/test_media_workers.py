@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +28,7 @@ from scene_pipeline_tests.standins.pictures import (
     scene_file,
     with_foreign_metadata,
 )
+from scene_pipeline_tests.waiting import wait_until
 
 BAD_WORKER = "scene_pipeline_tests.standins.bad_worker"
 START_SECONDS = 5.0
@@ -55,11 +55,8 @@ def is_running(pid: int) -> bool:
 
 def wait_for_the_end_of(pid: int) -> None:
     """Wait for a process that is no child of ours; an orphan may stay on as a zombie."""
-    deadline = time.monotonic() + 10
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        while Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from scene_pipeline.drill.standin.meter import read_meter
 from scene_pipeline.providers.base import ImageRequest
 from scene_pipeline.providers.registry import build_provider
 from scene_pipeline.settings import load_settings
+from scene_pipeline_tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -29,10 +29,7 @@ def program(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], dict[str,
 
 
 def described(file: Path) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while not file.exists():
-        assert time.monotonic() < deadline, "the stand-in did not start in 20 s"
-        time.sleep(0.02)
+    wait_until(file.exists, 20)
     described: dict[str, Any] = json.loads(file.read_text())
     return described
 

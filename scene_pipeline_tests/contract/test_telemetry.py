@@ -4,7 +4,7 @@ import contextlib
 import io
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from scene_pipeline_tests.standins.otlp_receiver import (
     otlp_receiver,
 )
 from scene_pipeline_tests.standins.rotel import rotel_program, running_rotel
+from scene_pipeline_tests.waiting import wait_until
 
 SETTLE_SECONDS = 15.0
 
@@ -63,13 +64,6 @@ def settings(
     with running_rotel(program, tmp_path, behind=receiver.url) as url:
         yield receiver.settings(otlp_endpoint=url)
         export.stop()
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + SETTLE_SECONDS
-    while not is_so():
-        assert time.monotonic() < until, "it did not arrive"
-        time.sleep(0.01)
 
 
 def work_on_a_scene(run_id: str, scene: str = "scene_1") -> None:
