@@ -146,3 +146,39 @@ def test_a_deleted_directory_ends_its_server(embedded_home: Path) -> None:
         wait_until(lambda: not Path(f"/proc/{pid}/cwd").exists())
         wait_until(lambda: not Path(f"/proc/{supervisor_pid}/cwd").exists())
         moved.rename(embedded_home / "postgres")
+
+
+def test_a_directory_that_is_being_removed_gets_no_new_file(embedded_home: Path) -> None:
+    """A file made behind the back of `rm -r` makes it fail: "Directory not empty"."""
+    directory = embedded_home / "postgres"
+    with client_process(embedded_home) as process:
+        answer(process)
+        (directory / "server.log").unlink()
+    wait_until(lambda: not is_supervised(embedded_home))
+    assert not (directory / "failure.json").exists()
+
+
+def test_a_server_killed_while_its_directory_is_removed_gives_no_reason_there(
+    embedded_home: Path,
+) -> None:
+    directory = embedded_home / "postgres"
+    with client_process(embedded_home) as process:
+        pid, _, _ = answer(process)
+        (directory / "server.log").unlink()
+        kill(pid)
+        wait_until(lambda: not is_supervised(embedded_home))
+    assert not (directory / "failure.json").exists()
+
+
+def test_a_server_whose_directory_is_removed_writes_no_last_checkpoint(
+    embedded_home: Path,
+) -> None:
+    directory = embedded_home / "postgres"
+    with client_process(embedded_home) as process:
+        answer(process)
+        (directory / "supervisor.lock").unlink()
+        wait_until(lambda: server_processes(embedded_home) == [])
+        (directory / "supervisor.lock").touch()  # by it the fixture sees that nobody serves
+    log = (directory / "server.log").read_text()
+    assert "received immediate shutdown request" in log
+    assert "received fast shutdown request" not in log.rsplit("ready to accept connections", 1)[-1]

@@ -26,6 +26,8 @@ RECOVERY_SECONDS = 600.0
 """How long crash recovery may take before the start counts as failed."""
 LEFTOVER_SECONDS = 10.0
 """How long PostgreSQL of a dead supervisor gets for its own shutdown before it is killed."""
+STOPS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
+"""How a server is asked to end, one after the other, and for how many seconds each."""
 POLL_SECONDS = 0.02
 TRANSIENT = (
     'lock file "postmaster.pid" already exists',
@@ -86,15 +88,15 @@ class Postmaster:
         """Whether the server still runs; a dead one is reaped."""
         return self._process is not None and self._process.poll() is None
 
-    def stop(self) -> None:
-        """Shut down: fast (rolls back what is open), then at once, then by force."""
+    def stop(self, *, is_doomed: bool = False) -> None:
+        """Shut down: fast (rolls back what is open), then at once, then by force.
+
+        Args:
+            is_doomed: The data is being removed, so nothing more is written to it.
+        """
         if self._process is None:
             return
-        for signal_number, patience_seconds in (
-            (signal.SIGINT, 30.0),
-            (signal.SIGQUIT, 5.0),
-            (signal.SIGKILL, 5.0),
-        ):
+        for signal_number, patience_seconds in STOPS[1:] if is_doomed else STOPS:
             if self.is_alive():
                 self._process.send_signal(signal_number)
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -47,6 +47,8 @@ class Supervisor:
         self._system_state = system_state
         self._clients = layout.open_file(layout.clients_lock, "lock")
         self._is_stopping = False
+        self.has_served = False
+        """Whether clients were told of the server: nobody waits for the reason of an end after."""
         self._wakeup, wakeup_writer = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(wakeup_writer, False)
@@ -71,7 +73,7 @@ class Supervisor:
             self._watch(cluster, postmaster)
         finally:
             self._layout.remove_server()
-            postmaster.stop()
+            postmaster.stop(is_doomed=self._is_deleted())
             end_leftovers(cluster.data)
 
     def _watch(self, cluster: Cluster, postmaster: Postmaster) -> None:
@@ -113,6 +115,7 @@ class Supervisor:
                 programs=str(cluster.binaries.directory),
             )
         )
+        self.has_served = True
 
     def _is_unwanted(self) -> bool:
         """Asked to stop, or the directory was deleted under us."""
@@ -121,6 +124,10 @@ class Supervisor:
         except FileNotFoundError:
             is_same = False
         return self._is_stopping or not is_same
+
+    def _is_deleted(self) -> bool:
+        """The directory did not move: it is no more, or is being removed."""
+        return os.fstat(self._lock).st_nlink == 0
 
     def _pause(self) -> None:
         """Wait for the next poll, a signal or the end of the child."""
@@ -134,17 +141,18 @@ class Supervisor:
     def _bound_log(self) -> None:
         """Keep the last two pieces of the log; it is opened for appending, so it can be emptied."""
         log = self._layout.server_log
-        if log.stat().st_size > MAX_LOG_BYTES:
-            shutil.copyfile(log, log.with_suffix(".log.1"))
-            os.truncate(log, 0)
+        with contextlib.suppress(FileNotFoundError):  # removed by hand, alone or with everything
+            if log.stat().st_size > MAX_LOG_BYTES:
+                shutil.copyfile(log, log.with_suffix(".log.1"))
+                os.truncate(log, 0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the supervisor process.
 
     Returns:
-        0 after a clean end, 1 when the server could not be started (the reason is in failure.json),
-        3 when another supervisor serves the directory.
+        0 after a clean end, 1 when the server could not be started (the reason is in failure.json;
+        after it has served once, in the log alone), 3 when another supervisor serves the directory.
     """
     parser = argparse.ArgumentParser(prog="supervisor")
     parser.add_argument("--directory", type=Path, required=True)
@@ -163,16 +171,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     layout.remove_server()
     layout.remove_failure()
+    supervisor = Supervisor(layout, lock, options.system_state)
     try:
-        Supervisor(layout, lock, options.system_state).run(options.port)
-    except DatabaseError as error:
-        layout.write_failure(error)
+        supervisor.run(options.port)
+    except (DatabaseError, OSError, subprocess.SubprocessError) as error:
+        # A file more would keep alive a directory that is just being removed.
+        if not supervisor.has_served:
+            layout.write_failure(_start_failure(layout, error))
+        if not isinstance(error, DatabaseError):
+            raise
+        sys.stderr.write(f"{error}\n")
         return 1
-    except (OSError, subprocess.SubprocessError) as error:
-        message = f"The embedded database in {layout.directory} did not start: {error}."
-        layout.write_failure(DatabaseError(message, code="database_start_failed"))
-        raise
     return 0
+
+
+def _start_failure(layout: Layout, error: Exception) -> DatabaseError:
+    if isinstance(error, DatabaseError):
+        return error
+    message = f"The embedded database in {layout.directory} did not start: {error}."
+    return DatabaseError(message, code="database_start_failed")
 
 
 def _take_lock(layout: Layout, inherited: int | None) -> int | None:
