@@ -109,6 +109,9 @@ def _arguments(directory: Path, ports: dict[str, int], server: SeaweedFS) -> lis
         "-master.telemetry=false",
         *(f"-{name}.port={ports[name]}" for name in ("s3", "master", "volume", "filer", "admin")),
         f"-s3.port.https={ports['https']}",
+        # Otherwise in /tmp, where they stay behind and refuse the port to another user's server.
+        f"-s3.localSocket={directory / 's3.sock'}",
+        f"-filer.localSocket={directory / 'filer.sock'}",
         f"-s3.cert.file={directory / 'cert.pem'}",
         f"-s3.key.file={directory / 'key.pem'}",
         "-s3.autoCreateBucket=false",
