@@ -17,9 +17,8 @@ from scene_pipeline_tests.standins.postgres import passable_directory
 from scene_pipeline_tests.waiting import wait_until
 
 SCENES = [f"scene_{number}" for number in range(1, 5)]
-RECOVERY_SECONDS = 600.0
-"""The sensor that finds dead runs looks every minute, and the daemon retries after that; at a load
-of ten on two cores all of it once took more than half of this."""
+RECOVERY_SECONDS = 300.0
+"""The sensor that finds dead runs looks every minute, and the daemon retries after that."""
 
 
 @pytest.fixture
